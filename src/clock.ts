@@ -1,0 +1,48 @@
+/**
+ * Time and chance, injected everywhere so that tests own them.
+ * @module
+ */
+
+/** The clock that every wait and every deadline uses. */
+export interface Clock {
+  /** Milliseconds since the Unix epoch. */
+  now(): number;
+  /** Resolves after `ms`, or rejects with the signal's reason. */
+  sleep(ms: number, signal?: AbortSignal): Promise<void>;
+  /** Calls back once after `ms`; the returned function cancels. */
+  after(ms: number, run: () => void): () => void;
+}
+
+/** A number in [0, 1). */
+export type Chance = () => number;
+
+/** The machine's own clock. */
+export const systemClock: Clock = {
+  now: Date.now,
+  sleep(ms, signal) {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) return reject(signal.reason);
+      const abort = () => {
+        clearTimeout(timer);
+        reject(signal?.reason);
+      };
+      const timer = setTimeout(() => {
+        signal?.removeEventListener("abort", abort);
+        resolve();
+      }, ms);
+      signal?.addEventListener("abort", abort, { once: true });
+    });
+  },
+  after(ms, run) {
+    const timer = setTimeout(run, ms);
+    return () => clearTimeout(timer);
+  },
+};
+
+/** The machine's own randomness. */
+export const systemChance: Chance = Math.random;
+
+/** A moment within `[ms / 2, ms)`, so that many who wait for the same thing do not come back together. */
+export function jitter(ms: number, chance: Chance = systemChance): number {
+  return ms / 2 + chance() * ms / 2;
+}
