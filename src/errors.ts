@@ -92,6 +92,14 @@ export class TidingsError extends Error {
   }
 }
 
+/**
+ * Why the program cannot start, for the person at the terminal: each line of the message stands for itself, holds no
+ * secret, and says what to do next. The program prints it and exits with 1.
+ */
+export class StartError extends Error {
+  override readonly name = "StartError";
+}
+
 /** RFC 9457 problem details of any error; what is not a TidingsError becomes `internal` and tells nothing of its inside. */
 export function toProblem(error: unknown): Problem {
   const known = error instanceof TidingsError ? error : new TidingsError("internal", "The error was logged");

@@ -1,0 +1,145 @@
+/**
+ * Real PostgreSQL for tests: a throw-away database per test, made from a migrated template in a throw-away cluster.
+ *
+ * `deno task test` starts one cluster for everybody and says where it is; a bare `deno test` starts one for each test
+ * file that imports this module, which ends with the process, however that ends.
+ *
+ * ```ts
+ * await using database = await testDatabase();
+ * await database.sql`select tidings.send('all', 'hello')`;
+ * ```
+ * @module
+ */
+import { chown, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import postgres from "postgres";
+import { carriedBinaries, serverAccount } from "../../src/database/binaries.ts";
+import { type Cluster, cluster, initialise, THROW_AWAY } from "../../src/database/cluster.ts";
+import { migrate } from "../../src/database/migrate.ts";
+
+/** A database of one's own. Disposing it closes `sql` and drops the database, whoever is still connected. */
+export interface TestDatabase extends AsyncDisposable {
+  /** For further connections, by tests or by the code under test. */
+  url: string;
+  sql: postgres.Sql;
+  /** Another connection pool to the same database, closed with it. */
+  connect(options?: postgres.Options<Record<string, never>>): postgres.Sql;
+}
+
+/** A server of one's own, to be stopped, started and crashed. Its `url()` has a migrated database. */
+export interface TestCluster extends Cluster, AsyncDisposable {
+  /** Connects to the migrated database; closed with the cluster. */
+  connect(options?: postgres.Options<Record<string, never>>): postgres.Sql;
+}
+
+/** Where the shared cluster is: the runner's, or one that this process makes. */
+export const TEST_CLUSTER_URL = "TIDINGS_TEST_CLUSTER_URL";
+
+/** A fresh, migrated database; with `{ migrated: false }` an empty one. */
+export async function testDatabase({ migrated = true } = {}): Promise<TestDatabase> {
+  const name = `test_${crypto.randomUUID().replaceAll("-", "")}`;
+  const template = migrated ? TEMPLATE : "template1";
+  await administer(shared, (admin) => admin.unsafe(`create database ${name} template ${template}`));
+  const url = Object.assign(new URL(shared), { pathname: `/${name}` }).href;
+  const pools = connections(url);
+  return {
+    url,
+    sql: pools.connect(),
+    connect: pools.connect,
+    async [Symbol.asyncDispose]() {
+      await pools.close();
+      await administer(shared, (admin) => admin.unsafe(`drop database ${name} with (force)`));
+    },
+  };
+}
+
+/** A server of one's own, started and migrated. */
+export async function testCluster(
+  options: { settings?: Record<string, string>; migrated?: boolean } = {},
+): Promise<TestCluster> {
+  const folder = await throwAwayFolder();
+  const own = await throwAwayCluster(folder, options.settings);
+  await own.start();
+  await administer(own.url("postgres"), (admin) => admin.unsafe("create database tidings"));
+  if (options.migrated !== false) await migrate(own.url());
+  const pools = connections(() => own.url());
+  return Object.assign(own, {
+    connect: pools.connect,
+    async [Symbol.asyncDispose]() {
+      await pools.close();
+      await own.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  });
+}
+
+/** Makes the migrated template in a cluster; the runner does it once for everybody. */
+export async function prepareTemplate(url: string): Promise<void> {
+  await administer(url, (admin) => admin.unsafe(`create database ${TEMPLATE}`));
+  await migrate(Object.assign(new URL(url), { pathname: `/${TEMPLATE}` }).href);
+  await administer(url, (admin) => admin.unsafe(`alter database ${TEMPLATE} allow_connections false`));
+}
+
+/** An initialised cluster that nothing waits for the disk for. The folder is to be removed after it. */
+export async function throwAwayCluster(folder: string, settings?: Record<string, string>): Promise<Cluster> {
+  const options = {
+    bin: Deno.env.get("TIDINGS_TEST_PG_BIN") ?? carriedBinaries(),
+    data: join(folder, "postgres"),
+    password: "test",
+    account: await serverAccount(),
+    throwAway: true,
+  };
+  await initialise(options);
+  return cluster({ ...options, settings: { ...THROW_AWAY, ...settings } });
+}
+
+/** A folder that the server's account can reach. */
+export async function throwAwayFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "tidings-test-"));
+  const account = await serverAccount();
+  if (account !== undefined) await chown(folder, account.uid, account.gid);
+  return folder;
+}
+
+const TEMPLATE = "tidings_template";
+
+// outside of any test, so that no test sees it come or go
+const shared = Deno.env.get(TEST_CLUSTER_URL) ?? await clusterOfThisFile();
+
+async function clusterOfThisFile(): Promise<string> {
+  const folder = await throwAwayFolder();
+  const own = await throwAwayCluster(folder);
+  await own.start();
+  own.unref();
+  await prepareTemplate(own.url("postgres"));
+  globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
+  return own.url("postgres");
+}
+
+async function administer(url: string, run: (admin: postgres.Sql) => Promise<unknown>): Promise<void> {
+  const admin = postgres(url, { max: 1, onnotice: () => {} });
+  try {
+    await run(admin);
+  } finally {
+    await admin.end({ timeout: 5 });
+  }
+}
+
+function connections(url: string | (() => string)) {
+  const open: postgres.Sql[] = [];
+  return {
+    connect(options: postgres.Options<Record<string, never>> = {}): postgres.Sql {
+      const sql = postgres(typeof url === "string" ? url : url(), {
+        max: 10,
+        onnotice: () => {},
+        ...options,
+      });
+      open.push(sql);
+      return sql;
+    },
+    async close(): Promise<void> {
+      await Promise.all(open.splice(0).map((sql) => sql.end({ timeout: 2 })));
+    },
+  };
+}
