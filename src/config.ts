@@ -1,0 +1,362 @@
+/**
+ * Every setting: its name in the environment, what it means, its default, and what it must look like. This is the only module
+ * that reads the environment, and the table of settings in README is generated from it (reference.ts).
+ *
+ * - An empty variable counts as absent, so that `${NAME:-}` works in compose files.
+ * - All violations are reported at once, a line each, with the name, what was given and what was expected; what a secret holds is
+ *   never shown.
+ * - A variable `TIDINGS_…` that is not a setting is a violation too: it is a typing error more often than not.
+ * @module
+ */
+import { readFileSync } from "node:fs";
+import { z } from "zod";
+import { MIN_SECRET_BYTES, parsePublicKey, parseSecret } from "./auth/key.ts";
+import { isOriginEntry, ORIGIN_EXPECTED } from "./auth/origin.ts";
+import type { KeySource } from "./auth/token.ts";
+import { StartError } from "./errors.ts";
+import { accepted, duration, flag, integer, list, matching, metaOf, oneOf, setting, url } from "./setting.ts";
+
+const PATH = /^(\/[A-Za-z0-9._~-]+)+$/;
+
+/** The settings, in the order of the documentation. Each takes the variable's text. */
+export const SETTINGS = {
+  PORT: setting(integer(0, 65_535).default(8080), {
+    help: "Port to listen on; `0` takes a free one and prints it",
+  }),
+  HOST: setting(matching(/^[A-Za-z0-9_.:-]{1,255}$/, "expected a host name or an address").optional(), {
+    help: "Address to listen on",
+    otherwise: "`127.0.0.1` without any JWT setting, else `0.0.0.0`",
+  }),
+  DATABASE_URL: setting(url("postgres:", "postgresql:").optional(), {
+    help: "PostgreSQL 14 or newer: `postgres://user:password@host:port/database`",
+    otherwise: "an embedded PostgreSQL 18, data under `TIDINGS_DATA`",
+    secret: true,
+  }),
+  LISTEN_DATABASE_URL: setting(url("postgres:", "postgresql:").optional(), {
+    help: "A direct connection to the same database, where `DATABASE_URL` is a pooler in transaction mode",
+    otherwise: "`DATABASE_URL`",
+    secret: true,
+  }),
+  TIDINGS_DATABASE_POOL: setting(integer(2, 1_000).default(10), {
+    help: "Connections to the database for statements; one more listens",
+  }),
+  TIDINGS_DATA: setting(z.string().default(".data"), {
+    help: "Folder of the embedded database and of what is made at the first start in dev mode",
+  }),
+  TIDINGS_JWT_SECRET: setting(accepted(sharedSecret).optional(), {
+    help: `Verifies tokens signed with HS256: at least ${MIN_SECRET_BYTES} bytes, used as they are written`,
+    otherwise: "in dev mode, one made at the first start and kept",
+    secret: true,
+  }),
+  TIDINGS_JWT_PUBLIC_KEY: setting(accepted(publicKey).optional(), {
+    help:
+      "Verifies tokens signed with RS, PS, ES or EdDSA: a public key as PEM (`\\n` for line ends will do) or JWK",
+  }),
+  TIDINGS_JWKS_URL: setting(url("https:", "http:").optional(), {
+    help: "Verifies tokens with the keys that an identity provider publishes there",
+  }),
+  TIDINGS_JWT_ISSUER: setting(list(10).optional(), {
+    help: "Tokens must carry this `iss`, or one of these, separated by commas",
+  }),
+  TIDINGS_JWT_AUDIENCE: setting(list(10).optional(), {
+    help: "Tokens must carry this `aud`, or one of these, separated by commas",
+  }),
+  TIDINGS_COOKIE: setting(
+    matching(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/, "expected the name of a cookie").optional(),
+    { help: "Name of a cookie that holds a token", otherwise: "cookies are not looked at" },
+  ),
+  TIDINGS_ALLOWED_ORIGINS: setting(list(1_000, isOriginEntry, ORIGIN_EXPECTED).default([]), {
+    help:
+      "Origins of pages that may connect, separated by commas: `https://app.example.com`, `https://*.example.com`, `*`",
+    otherwise: "the gateway's own",
+  }),
+  TIDINGS_RETENTION: setting(duration("1m", "3650d").default(30 * 86_400_000), {
+    help: "How long notifications are kept, such as `12h`, `30d`",
+    otherwise: "`30d`",
+  }),
+  TIDINGS_MAX_SESSIONS: setting(integer(1, 1_000_000).default(50_000), {
+    help: "Connected clients of one gateway; more are turned away with `too_many_sessions`",
+  }),
+  TIDINGS_MAX_SESSIONS_PER_USER: setting(integer(1, 1_000_000).default(100), {
+    help: "Connected clients of one person on one gateway",
+  }),
+  TIDINGS_DRAIN: setting(duration("0s", "1h").default(10_000), {
+    help: "On SIGTERM, clients are told to come back at a random moment within this time",
+    otherwise: "`10s`",
+  }),
+  TIDINGS_STOMP_USER_PREFIX: setting(
+    list(10, isPath, 'expected prefixes such as "/user"').default(["/user"]),
+    {
+      help: "STOMP: what a person's own destinations begin with; several separated by commas",
+      otherwise: "`/user`",
+    },
+  ),
+  TIDINGS_STOMP_PATH: setting(matching(PATH, 'expected a path such as "/ws"').default("/ws"), {
+    help: "STOMP: where it is served besides `/v1/feed`",
+  }),
+  TIDINGS_VAPID_PUBLIC_KEY: setting(
+    matching(/^[A-Za-z0-9_-]{87}$/, "expected 87 characters of base64url").optional(),
+    {
+      help: "Web Push: the public key, from `deno task vapid`",
+      otherwise: "in dev mode, made at the first start and kept",
+    },
+  ),
+  TIDINGS_VAPID_PRIVATE_KEY: setting(
+    matching(/^[A-Za-z0-9_-]{43}$/, "expected 43 characters of base64url").optional(),
+    {
+      help: "Web Push: the private key",
+      secret: true,
+    },
+  ),
+  TIDINGS_VAPID_SUBJECT: setting(url("mailto:", "https:").optional(), {
+    help: "Web Push: how a push service reaches you: `mailto:you@example.com` or an `https:` address",
+  }),
+  TIDINGS_FCM_SERVICE_ACCOUNT: setting(accepted(serviceAccount).optional(), {
+    help: "FCM: the service account's key as JSON, or the path of its file",
+    otherwise: "no FCM",
+    secret: true,
+  }),
+  TIDINGS_PUSH_HOSTS: setting(list(100).default([]), {
+    help:
+      "Web Push and webhooks: further hosts that may be sent to, separated by commas; `*.example.com` covers " +
+      "subdomains, `http://127.0.0.1:9000` exactly that origin",
+    otherwise: "the known push services",
+  }),
+  TIDINGS_DEV: setting(flag().optional(), {
+    help: "Dev mode: a demo page, a development token, and a secret made at the first start",
+    otherwise: "on without any JWT setting on a loopback `HOST`",
+  }),
+  TIDINGS_LOG_LEVEL: setting(oneOf("debug", "info", "warning", "error").default("info"), {
+    help: "The least that is logged: `debug`, `info`, `warning` or `error`",
+  }),
+  TIDINGS_LOG_FORMAT: setting(oneOf("auto", "json", "pretty").default("auto"), {
+    help: "`json`, `pretty`, or `auto`: pretty on a terminal",
+  }),
+} as const;
+
+/** What the program runs with. Times in milliseconds. */
+export interface Config {
+  readonly http: { readonly port: number; readonly host: string };
+  readonly database: {
+    /** Absent: the embedded one. */
+    readonly url?: string;
+    /** For LISTEN and for migrations. Absent: `url` serves. */
+    readonly listenUrl?: string;
+    readonly pool: number;
+  };
+  /** The folder of the embedded database and of what is made at the first start. */
+  readonly data: string;
+  readonly auth: {
+    /** Absent in dev mode only: the program then makes a secret and keeps it. */
+    readonly key?: KeySource;
+    readonly issuer?: readonly string[];
+    readonly audience?: readonly string[];
+    readonly cookie?: string;
+    readonly allowedOrigins: readonly string[];
+  };
+  readonly retention: number;
+  readonly limits: { readonly sessions: number; readonly sessionsPerUser: number };
+  readonly drain: number;
+  readonly stomp: { readonly userPrefixes: readonly string[]; readonly path: string };
+  readonly push: {
+    readonly vapid?: { readonly publicKey: string; readonly privateKey: string; readonly subject: string };
+    /** The key file's content. */
+    readonly fcmServiceAccount?: string;
+    readonly hosts: readonly string[];
+  };
+  readonly dev: boolean;
+  readonly log: {
+    readonly level: "debug" | "info" | "warning" | "error";
+    readonly format: "auto" | "json" | "pretty";
+  };
+}
+
+/**
+ * Reads the settings from an environment.
+ * @throws StartError with a line for each violation
+ */
+export function readConfig(env: Readonly<Record<string, string | undefined>> = Deno.env.toObject()): Config {
+  const given: Record<string, string> = {};
+  const violations: string[] = [];
+  for (const [name, value] of Object.entries(env)) {
+    if (value === undefined || value === "") continue;
+    if (name in SETTINGS) given[name] = value;
+    else if (name.startsWith("TIDINGS_") && !name.startsWith("TIDINGS_TEST_")) violations.push(unknown(name));
+  }
+  const parsed = schema.safeParse(given);
+  for (const issue of parsed.error?.issues ?? []) {
+    const name = String(issue.path[0]);
+    violations.push(`${name}${shown(name, given[name])}: ${issue.message}`);
+  }
+  if (parsed.success) violations.push(...contradictions(parsed.data));
+  if (violations.length > 0 || !parsed.success) throw new StartError(violations.join("\n"));
+  return toConfig(parsed.data);
+}
+
+const schema = z.object(SETTINGS);
+type Values = z.output<typeof schema>;
+
+function toConfig(values: Values): Config {
+  const { HOST, DATABASE_URL, LISTEN_DATABASE_URL, TIDINGS_VAPID_PUBLIC_KEY: vapidKey } = values;
+  const key = keyOf(values);
+  return {
+    http: { port: values.PORT, host: HOST ?? defaultHost(values) },
+    database: {
+      ...present("url", DATABASE_URL),
+      ...present("listenUrl", LISTEN_DATABASE_URL),
+      pool: values.TIDINGS_DATABASE_POOL,
+    },
+    data: values.TIDINGS_DATA,
+    auth: {
+      ...present("key", key),
+      ...present("issuer", values.TIDINGS_JWT_ISSUER),
+      ...present("audience", values.TIDINGS_JWT_AUDIENCE),
+      ...present("cookie", values.TIDINGS_COOKIE),
+      allowedOrigins: values.TIDINGS_ALLOWED_ORIGINS,
+    },
+    retention: values.TIDINGS_RETENTION,
+    limits: {
+      sessions: values.TIDINGS_MAX_SESSIONS,
+      sessionsPerUser: values.TIDINGS_MAX_SESSIONS_PER_USER,
+    },
+    drain: values.TIDINGS_DRAIN,
+    stomp: { userPrefixes: values.TIDINGS_STOMP_USER_PREFIX, path: values.TIDINGS_STOMP_PATH },
+    push: {
+      ...(vapidKey === undefined ? {} : {
+        vapid: {
+          publicKey: vapidKey,
+          privateKey: values.TIDINGS_VAPID_PRIVATE_KEY ?? "",
+          subject: values.TIDINGS_VAPID_SUBJECT ?? "",
+        },
+      }),
+      ...present("fcmServiceAccount", values.TIDINGS_FCM_SERVICE_ACCOUNT),
+      hosts: values.TIDINGS_PUSH_HOSTS,
+    },
+    dev: isDev(values),
+    log: { level: values.TIDINGS_LOG_LEVEL, format: values.TIDINGS_LOG_FORMAT },
+  };
+}
+
+/** What each value allows and their combination does not. */
+function contradictions(values: Values): string[] {
+  const lines: string[] = [];
+  const keys = KEYS.filter((name) => values[name] !== undefined);
+  if (keys.length > 1) lines.push(`${keys.join(", ")}: expected only one of these`);
+  if (keys.length === 0 && !isDev(values)) {
+    lines.push(
+      `TIDINGS_JWT_SECRET: expected this, TIDINGS_JWT_PUBLIC_KEY or TIDINGS_JWKS_URL, because ${
+        whyNotDev(values)
+      }; for development, set none of the JWT settings and leave HOST on loopback, or set TIDINGS_DEV=1`,
+    );
+  }
+  if (values.LISTEN_DATABASE_URL !== undefined && values.DATABASE_URL === undefined) {
+    lines.push("LISTEN_DATABASE_URL: expected DATABASE_URL beside it");
+  }
+  const vapid = VAPID.filter((name) => values[name] === undefined);
+  if (vapid.length > 0 && vapid.length < VAPID.length) {
+    for (const name of vapid) lines.push(`${name}: expected it beside the other TIDINGS_VAPID settings`);
+  }
+  return lines;
+}
+
+const KEYS = ["TIDINGS_JWT_SECRET", "TIDINGS_JWT_PUBLIC_KEY", "TIDINGS_JWKS_URL"] as const;
+const VAPID = ["TIDINGS_VAPID_PUBLIC_KEY", "TIDINGS_VAPID_PRIVATE_KEY", "TIDINGS_VAPID_SUBJECT"] as const;
+
+function sharedSecret(text: string): string {
+  return reworded(() => void parseSecret(text), text);
+}
+
+function publicKey(text: string): string {
+  return reworded(() => void parsePublicKey(text), text);
+}
+
+/** What the key module says about a key, without its opening: the setting's name stands there already. */
+function reworded(check: () => void, text: string): string {
+  try {
+    check();
+    return text;
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new RangeError(error.message.replace(/^Cannot use the JWT [a-z ]+: /, ""));
+  }
+}
+
+function serviceAccount(text: string): string {
+  let json = text;
+  try {
+    if (!text.trimStart().startsWith("{")) json = readFileSync(text, "utf8");
+    JSON.parse(json);
+    return json;
+  } catch {
+    throw new RangeError("expected the key file's JSON, or the path of a readable file with it");
+  }
+}
+
+function isPath(text: string): boolean {
+  return PATH.test(text);
+}
+
+function keyOf(values: Values): KeySource | undefined {
+  const {
+    TIDINGS_JWT_SECRET: secret,
+    TIDINGS_JWT_PUBLIC_KEY: publicKey,
+    TIDINGS_JWKS_URL: jwksUrl,
+  } = values;
+  if (secret !== undefined) return { secret };
+  if (publicKey !== undefined) return { publicKey };
+  return jwksUrl === undefined ? undefined : { jwksUrl };
+}
+
+function hasJwtSetting(values: Values): boolean {
+  return keyOf(values) !== undefined || values.TIDINGS_JWT_ISSUER !== undefined ||
+    values.TIDINGS_JWT_AUDIENCE !== undefined;
+}
+
+function defaultHost(values: Values): string {
+  return hasJwtSetting(values) ? "0.0.0.0" : "127.0.0.1";
+}
+
+function isDev(values: Values): boolean {
+  return values.TIDINGS_DEV ?? (!hasJwtSetting(values) && isLoopback(values.HOST ?? defaultHost(values)));
+}
+
+function whyNotDev(values: Values): string {
+  if (values.TIDINGS_DEV === false) return "TIDINGS_DEV is off";
+  if (hasJwtSetting(values)) return "there are other JWT settings";
+  return `HOST=${values.HOST} can be reached from elsewhere`;
+}
+
+function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(\.\d{1,3}){3}$/.test(host);
+}
+
+function present<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : { [key]: value } as { [P in K]: V };
+}
+
+function shown(name: string, value: string | undefined): string {
+  const secret = metaOf(SETTINGS[name as keyof typeof SETTINGS]).secret === true;
+  if (value === undefined || secret) return "";
+  return `=${JSON.stringify(value.length > 100 ? `${value.slice(0, 100)}…` : value)}`;
+}
+
+function unknown(name: string): string {
+  const [best] = Object.keys(SETTINGS).map((known) => ({ known, far: distance(name, known) }))
+    .sort((a, b) => a.far - b.far);
+  const hint = best !== undefined && best.far <= 4 ? `; did you mean ${best.known}?` : "";
+  return `${name}: there is no such setting${hint}`;
+}
+
+/** How many letters have to be typed, deleted or changed to get from one to the other (Levenshtein). */
+function distance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, i) => i);
+  for (const [i, letter] of [...from].entries()) {
+    const next = [i + 1];
+    for (const [j, other] of [...to].entries()) {
+      const change = (row[j] ?? 0) + (letter === other ? 0 : 1);
+      next.push(Math.min(change, (row[j + 1] ?? 0) + 1, (next[j] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row[to.length] ?? 0;
+}
