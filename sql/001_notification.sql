@@ -1,0 +1,96 @@
+-- The log: one table, and the history it belongs to. DESIGN.md section 2.
+
+create type tidings.priority as enum ('very-low', 'low', 'normal', 'high');
+
+-- PostgreSQL parses and plans every CHECK of a table again in each INSERT, 2 to 5 microseconds a piece: there are only as many
+-- as an insert past tidings.send needs to keep the log readable. Everything else is checked where it costs less: by the
+-- columns' types, and in tidings.check_send.
+create table tidings.notification (
+  id           bigint generated always as identity primary key,
+  topic        text not null,
+  type         text not null default 'notification',
+  title        varchar(1000),
+  body         text,
+  link         varchar(2048),
+  data         jsonb,
+  sender       varchar(200),
+  priority     tidings.priority,
+  collapse_key varchar(200),
+  dedupe_key   varchar(200),
+  transient    boolean not null default false,
+  push         boolean,
+  created_at   timestamptz not null default clock_timestamp(),
+  expires_at   timestamptz,
+  xid          xid8 not null default pg_current_xact_id(),
+
+  constraint "topic: at most 200 characters" check (length(topic) <= 200),
+  constraint "topic: segments joined by a colon; type: letters, digits, . _ -"
+    check (topic || ' ' || type ~ '^[^\s:,*[:cntrl:]]+(:[^\s:,*[:cntrl:]]+)* [A-Za-z0-9_.-]{1,100}$'),
+  constraint "body: at most 65536 bytes" check (octet_length(body) <= 65536),
+  constraint "data: at most 262144 bytes as text" check (octet_length(data::text) <= 262144)
+);
+
+create index notification_log on tidings.notification (xid, id);
+create index notification_topic on tidings.notification (topic, xid, id);
+create unique index notification_dedupe on tidings.notification (topic, dedupe_key) where dedupe_key is not null;
+create index notification_expiry on tidings.notification (expires_at) where expires_at is not null;
+
+comment on table tidings.notification is
+  'The log. Insert into it, or call tidings.send; read it through a gateway. A row is delivered when its transaction commits.';
+
+-- One row: which database history the cursors of this log belong to, and what retention has purged.
+create table tidings.history (
+  only_row   boolean primary key default true check (only_row),
+  epoch      text not null,
+  origin     text not null,
+  horizon    xid8 not null default '0',
+  adopted_at timestamptz not null default clock_timestamp()
+);
+
+comment on column tidings.history.origin is 'Cluster, timeline and table: when one differs, it is another history and the epoch changes.';
+comment on column tidings.history.horizon is 'The highest xid that retention purged: a cursor that is not past it has missed rows.';
+
+-- Where this database is. Compared with the stored origin on every read, so it touches no table.
+create function tidings.origin() returns text
+language sql stable set search_path = '' as $$
+  select (select c.system_identifier from pg_catalog.pg_control_system() c)
+    || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8)
+    || '/' || ('tidings.notification'::pg_catalog.regclass)::pg_catalog.oid
+$$;
+
+-- Called at start, and whenever a read says that the origin changed. Rows that carry transaction identifiers of another
+-- cluster's future would be skipped now and come out of nowhere later: they become "behind everything", in id order.
+create function tidings.adopt() returns text
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  here text;
+  known tidings.history;
+  strange boolean;
+begin
+  if pg_catalog.pg_is_in_recovery() then
+    raise exception 'Cannot use this server: it is in recovery (a standby); connect to the primary'
+      using errcode = 'TD001';
+  end if;
+  here := tidings.origin();
+  select * into known from tidings.history;
+  if found and known.origin = here then
+    return known.epoch;
+  end if;
+  lock table tidings.notification in share row exclusive mode;
+  select * into known from tidings.history for update;
+  if found and known.origin = here then
+    return known.epoch;
+  end if;
+  strange := exists (
+    select from tidings.notification n
+    where n.xid >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()));
+  if strange then
+    update tidings.notification set xid = '1';
+  end if;
+  insert into tidings.history (epoch, origin)
+  values (pg_catalog.substr(pg_catalog.md5(here || pg_catalog.clock_timestamp()), 1, 8), here)
+  on conflict (only_row) do update
+    set epoch = excluded.epoch, origin = excluded.origin, adopted_at = excluded.adopted_at,
+        horizon = case when strange then '0'::pg_catalog.xid8 else history.horizon end;
+  return (select h.epoch from tidings.history h);
+end $$;

@@ -1,0 +1,46 @@
+-- The doorbell: who commits rings only when no gateway is awake. DESIGN.md section 3; doorbell.pml is its model.
+
+-- "Gateways are awake until <database clock, milliseconds>". A sequence, because it is read and set without a transaction
+-- and without a lock.
+create sequence tidings.awake minvalue 0 start 0 cache 1;
+
+-- The database's clock, in milliseconds since the Unix epoch.
+create function tidings.clock_ms() returns bigint
+language sql volatile parallel safe set search_path = '' as $$
+  select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint
+$$;
+
+-- The gateways' hours are no secret: whoever inserts looks at them.
+grant select on sequence tidings.awake to public;
+
+create function tidings.ring() returns trigger
+language plpgsql volatile set search_path = '' as $$
+begin
+  perform pg_catalog.pg_notify('tidings', '');
+  return null;
+end $$;
+
+-- The rows are inserted (their transaction has its xid) before the flag is looked at: a gateway that saw the flag down waits
+-- for every transaction that was in progress then. The look is the trigger's condition, so that while the flag is up no
+-- function is called; a sequence that was never set (null) rings.
+create trigger ring after insert on tidings.notification
+  for each statement
+  when ((pg_sequence_last_value('tidings.awake') > date_part('epoch', clock_timestamp()) * 1000) is not true)
+  execute function tidings.ring();
+
+-- Raises or extends the flag. Set, then look: the clock is compared with the old value after the new one is set; unless the
+-- old time is still to come, it rings, so that the gateways that sleep come along. Returns whether it rang.
+create function tidings.stay_awake(milliseconds integer) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  old bigint := (select last_value from tidings.awake);
+  new bigint := tidings.clock_ms() + greatest(1, least(milliseconds, 2000));
+begin
+  -- A value far ahead was left by a clock that has since been set back: it is not kept.
+  perform pg_catalog.setval('tidings.awake', case when old > new + 2000 then new else greatest(old, new) end);
+  if old <= tidings.clock_ms() then
+    perform pg_catalog.pg_notify('tidings', '');
+    return true;
+  end if;
+  return false;
+end $$;

@@ -1,0 +1,137 @@
+-- Reading the log. A cursor is an MVCC snapshot: a row is behind it when xid < xmax and xid is not in xip; of a transaction
+-- in xip that is partly read, `at` holds the last id that is behind (0: none). Rows after a cursor are found by two index
+-- ranges in a UNION ALL; written as one OR, the planner walks the whole index.
+
+-- Stops a read that would give wrong answers: on a standby, or in another database history than the gateway's. Returns the
+-- horizon of retention.
+create function tidings.check_history(epoch text) returns xid8
+language plpgsql stable set search_path = '' as $$
+declare
+  known tidings.history;
+begin
+  if pg_catalog.pg_is_in_recovery() then
+    raise exception 'Cannot read the log: this server is in recovery (a standby)' using errcode = 'TD001';
+  end if;
+  select * into known from tidings.history;
+  if not found or known.epoch <> check_history.epoch or known.origin <> tidings.origin() then
+    raise exception 'Cannot read the log: the database history has changed' using errcode = 'TD002';
+  end if;
+  return known.horizon;
+end $$;
+
+-- What a row weighs, found without fetching what is stored out of line: data counts as it is stored, compressed or not.
+create function tidings.stored_bytes(body text, data jsonb) returns integer
+language sql immutable parallel safe as $$
+  select coalesce(octet_length(body), 0) + coalesce(pg_column_size(data), 0)
+$$;
+
+-- What the tailer reads: the rows between a cursor and this statement's snapshot in (xid, id) order, at most so many rows
+-- and about so many bytes (one row at least). `awake` is how long the flag is still up, in milliseconds. An entry is
+-- [id, xid, topic, type, title, body, link, data as text, sender, priority, collapse_key, transient, created_at ms,
+-- expires_at ms].
+create function tidings.read_log(epoch text, xmax xid8, xip xid8[], at bigint[], max_rows integer, max_bytes integer)
+returns table (snapshot text, horizon text, awake double precision, entries json)
+language plpgsql stable security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+#variable_conflict use_variable
+begin
+  horizon := tidings.check_history(epoch)::text;
+  snapshot := pg_catalog.pg_current_snapshot()::text;
+  select json_agg(json_build_array(p.id, p.xid::text::bigint, p.topic, p.type, p.title, p.body, p.link, p.data::text, p.sender,
+           p.priority, p.collapse_key, p.transient, floor(extract(epoch from p.created_at) * 1000)::bigint,
+           floor(extract(epoch from p.expires_at) * 1000)::bigint) order by p.xid, p.id)
+  into entries
+  from (
+    select u.*, sum(tidings.stored_bytes(u.body, u.data)) over (order by u.xid, u.id rows unbounded preceding)
+             - tidings.stored_bytes(u.body, u.data) as before
+    from (
+      select * from (
+        (select o.* from unnest(xip, at) x(xid, id)
+         cross join lateral (
+           select n.* from tidings.notification n
+           where n.xid = x.xid and n.id > x.id and (n.expires_at is null or n.expires_at > now())
+           order by n.xid, n.id limit max_rows) o
+         order by o.xid, o.id limit max_rows)
+        union all
+        (select n.* from tidings.notification n
+         where n.xid >= xmax and (n.expires_at is null or n.expires_at > now())
+         order by n.xid, n.id limit max_rows)
+      ) a order by a.xid, a.id limit max_rows
+    ) u
+  ) p
+  where p.before < max_bytes;
+  -- Looked at last: a flag that is seen down here is seen later than the snapshot.
+  awake := (select last_value from tidings.awake) - extract(epoch from pg_catalog.clock_timestamp()) * 1000;
+  return next;
+end $$;
+
+-- What a session reads when its cursor is older than the gateway's memory: the rows of its topics after its cursor and
+-- behind the hub's position (until_*), in (xid, id) order, with the same bounds and the same entries.
+create function tidings.read_topics(
+  epoch text, topics text[], xmax xid8, xip xid8[], at bigint[],
+  until_xmax xid8, until_xip xid8[], until_at bigint[], max_rows integer, max_bytes integer)
+returns table (snapshot text, horizon text, entries json)
+language plpgsql stable security definer set search_path = ''
+set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
+#variable_conflict use_variable
+begin
+  horizon := tidings.check_history(epoch)::text;
+  snapshot := pg_catalog.pg_current_snapshot()::text;
+  select json_agg(json_build_array(p.id, p.xid::text::bigint, p.topic, p.type, p.title, p.body, p.link, p.data::text, p.sender,
+           p.priority, p.collapse_key, p.transient, floor(extract(epoch from p.created_at) * 1000)::bigint,
+           floor(extract(epoch from p.expires_at) * 1000)::bigint) order by p.xid, p.id)
+  into entries
+  from (
+    select u.*, sum(tidings.stored_bytes(u.body, u.data)) over (order by u.xid, u.id rows unbounded preceding)
+             - tidings.stored_bytes(u.body, u.data) as before
+    from (
+      select o.* from unnest(topics) t(topic)
+      cross join lateral (
+        select * from (
+          (select i.* from unnest(xip, at) x(xid, id)
+           cross join lateral (
+             select n.* from tidings.notification n
+             where n.topic = t.topic and n.xid = x.xid and n.id > x.id and n.xid < until_xmax
+               and not exists (select from unnest(until_xip, until_at) h(xid, id) where h.xid = n.xid and h.id < n.id)
+               and (n.expires_at is null or n.expires_at > now())
+             order by n.xid, n.id limit max_rows) i
+           order by i.xid, i.id limit max_rows)
+          union all
+          (select n.* from tidings.notification n
+           where n.topic = t.topic and n.xid >= xmax and n.xid < until_xmax
+             and not exists (select from unnest(until_xip, until_at) h(xid, id) where h.xid = n.xid and h.id < n.id)
+             and (n.expires_at is null or n.expires_at > now())
+           order by n.xid, n.id limit max_rows)
+        ) a order by a.xid, a.id limit max_rows
+      ) o
+      order by o.xid, o.id limit max_rows
+    ) u
+  ) p
+  where p.before < max_bytes;
+  return next;
+end $$;
+
+-- The xid from which to read for "since <interval> ago". Ids are handed out in the order of created_at, so the first id of
+-- that time is found by halving; of the thousand rows that follow it, the lowest xid counts, since transactions overlap.
+create function tidings.xid_since(age interval) returns xid8
+language plpgsql stable security definer set search_path = '' as $$
+declare
+  since timestamptz := pg_catalog.now() - age;
+  low bigint := coalesce((select min(n.id) from tidings.notification n), 0);
+  high bigint := coalesce((select max(n.id) from tidings.notification n), 0) + 1;
+  middle bigint;
+  probe record;
+begin
+  while low < high loop
+    middle := low + (high - low) / 2;
+    select n.id, n.created_at into probe from tidings.notification n where n.id >= middle order by n.id limit 1;
+    if probe.id is null or probe.created_at >= since then
+      high := middle;
+    else
+      low := probe.id + 1;
+    end if;
+  end loop;
+  return coalesce(
+    (select min(f.xid) from (select n.xid from tidings.notification n where n.id >= low order by n.id limit 1000) f),
+    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()));
+end $$;
