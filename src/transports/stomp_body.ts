@@ -1,0 +1,172 @@
+/**
+ * What stands in the bodies of MESSAGE and SEND. Pure.
+ *
+ * A MESSAGE's body is the item as JSON, or an object of a shape that is set once for the gateway: each name of the shape
+ * takes one value of the item, by a path such as `id`, `body`, `data.route.grade`; `user` is the person who receives it;
+ * `number:id` gives a JSON number. `data` as the whole shape gives what the sender attached, and nothing around it.
+ * @module
+ */
+import { TidingsError } from "../errors.ts";
+import type { Item, Priority } from "../notification.ts";
+import { PRIORITIES } from "../notification.ts";
+import type { Publication } from "../protocol.ts";
+
+/** `item`: the item; `data`: its data, or the item where it has none; an object: names and the paths of their values. */
+export type BodyShape = "item" | "data" | Readonly<Record<string, string>>;
+
+const PATH =
+  /^(?:number:)?(?:user|id|topic|type|title|body|link|sender|priority|collapseKey|createdAt|expiresAt|data(?:\.[^.]+)*)$/;
+const FIELDS = ["type", "title", "body", "link", "priority", "collapseKey", "dedupeKey", "ttl"] as const;
+const DECODER = new TextDecoder("utf-8", { fatal: true });
+
+/** Reads a shape as it is written in a setting: `item`, `data`, or a JSON object. Returns undefined when it is none. */
+export function parseShape(text: string): BodyShape | undefined {
+  if (text === "item" || text === "data") return text;
+  const value = parseJson(text);
+  if (!isRecord(value)) return undefined;
+  const paths = Object.values(value);
+  if (paths.length === 0 || !paths.every((path) => typeof path === "string" && PATH.test(path))) {
+    return undefined;
+  }
+  return value as Record<string, string>;
+}
+
+/** The body of a MESSAGE. */
+export function writeBody(item: Item, user: string, shape: BodyShape): string {
+  if (shape === "item") return JSON.stringify(item);
+  if (shape === "data") return JSON.stringify(item.data ?? item);
+  const body: Record<string, unknown> = {};
+  for (const [name, path] of Object.entries(shape)) {
+    const value = valueAt(item, user, path);
+    if (value !== undefined) body[name] = value;
+  }
+  return JSON.stringify(body);
+}
+
+/**
+ * What a SEND asks to publish. Headers say most: `type`, `title`, `link`, `priority`, `collapse-key`, `dedupe-key`, `ttl`,
+ * `transient`. A body that is a JSON object with nothing but a publication's fields (or the names of the gateway's own
+ * shape) gives those fields; any other JSON object or list becomes `data`; the rest is text and becomes `body`. Headers win over the body.
+ */
+export function readSend(
+  to: string,
+  headers: Readonly<Record<string, string>>,
+  body: Uint8Array,
+  shape: BodyShape,
+): Publication {
+  const publication: Publication = { ...readBody(body, headers["content-type"], shape), to };
+  for (const field of FIELDS) {
+    const value = field === "body" ? undefined : headers[kebab(field)];
+    if (value === undefined) continue;
+    if (field === "priority") publication.priority = priority(value);
+    else publication[field] = value;
+  }
+  if (headers["transient"] !== undefined) publication.transient = boolean("transient", headers["transient"]);
+  return publication;
+}
+
+function readBody(
+  bytes: Uint8Array,
+  contentType: string | undefined,
+  shape: BodyShape,
+): Partial<Publication> {
+  if (bytes.length === 0) return {};
+  let text: string;
+  try {
+    text = DECODER.decode(bytes);
+  } catch (cause) {
+    throw refuse("body", "expected UTF-8", cause);
+  }
+  const plain = contentType !== undefined && /^text\/(?!json)/i.test(contentType);
+  const value = plain ? undefined : parseJson(text);
+  if (value === undefined) {
+    if (contentType !== undefined && /json/i.test(contentType)) {
+      throw refuse("body", "expected JSON, as content-type says");
+    }
+    return { body: text };
+  }
+  if (isRecord(value)) return asFields(value) ?? asShape(value, shape) ?? { data: value };
+  // somebody who writes 42 into a chat means the text, unless the header says otherwise
+  return Array.isArray(value) || contentType !== undefined ? { data: value } : { body: text };
+}
+
+/** Only when every key is a publication's field with a value of its kind: half a publication is somebody's own object. */
+function asFields(value: Record<string, unknown>): Partial<Publication> | undefined {
+  const keys = Object.keys(value);
+  if (!keys.some((key) => key === "title" || key === "body" || key === "data" || key === "link")) {
+    return undefined;
+  }
+  const fits = keys.every((key) => {
+    if (key === "data") return true;
+    if (key === "transient" || key === "push") return typeof value[key] === "boolean";
+    if (key === "ttl") return typeof value[key] === "number" || typeof value[key] === "string";
+    if (key === "priority") return PRIORITIES.includes(value[key] as Priority);
+    return (FIELDS as readonly string[]).includes(key) && typeof value[key] === "string";
+  });
+  return fits ? value as Partial<Publication> : undefined;
+}
+
+/** The shape read backwards: what a page gets in `message` it may also send in `message`. */
+function asShape(value: Record<string, unknown>, shape: BodyShape): Partial<Publication> | undefined {
+  if (typeof shape === "string") return undefined;
+  const fields: Record<string, unknown> = {};
+  for (const [key, each] of Object.entries(value)) {
+    const path = Object.hasOwn(shape, key) ? shape[key] : undefined;
+    if (path === undefined) return undefined;
+    if (["title", "body", "link", "type", "collapseKey"].includes(path)) {
+      if (typeof each !== "string") return undefined;
+      fields[path] = each;
+    } else if (path === "data") fields["data"] = each;
+    else if (path.startsWith("data.")) return undefined;
+  }
+  return fields["title"] === undefined && fields["body"] === undefined ? undefined : fields;
+}
+
+function valueAt(item: Item, user: string, path: string): unknown {
+  const numeric = path.startsWith("number:");
+  const steps = (numeric ? path.slice(7) : path).split(".");
+  let value: unknown = { ...item, user };
+  for (const step of steps) {
+    value = isRecord(value) && Object.hasOwn(value, step) ? value[step] : undefined;
+  }
+  if (!numeric || value === undefined) return value;
+  const number = Number(value);
+  // a number that JSON's readers would round is worth more as the text that it is
+  return Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number))
+    ? number
+    : value;
+}
+
+function priority(value: string): Priority {
+  if ((PRIORITIES as readonly string[]).includes(value)) return value as Priority;
+  throw refuse("priority", `expected one of ${PRIORITIES.join(", ")}`);
+}
+
+function boolean(field: string, value: string): boolean {
+  if (value === "true" || value === "false") return value === "true";
+  throw refuse(field, "expected true or false");
+}
+
+function kebab(field: string): string {
+  return field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+function refuse(field: string, expected: string, cause?: unknown): TidingsError {
+  return new TidingsError("invalid_request", `Cannot publish: ${field}: ${expected}`, {
+    errors: [{ field, message: expected }],
+    ...(cause === undefined ? {} : { cause }),
+  });
+}

@@ -1,0 +1,145 @@
+/**
+ * One STOMP subscription: what was sent on it and waits to be acknowledged, and how far it has come. Pure.
+ *
+ * Invariants: at most `prefetch` messages wait; the position never passes a message that waits, so whoever goes on from it
+ * gets every message that was not settled.
+ * @module
+ */
+import { parseSource, type Source, type StompPrefixes } from "./stomp_destination.ts";
+import type { StompFrame, StompVersion } from "./stomp_frame.ts";
+import { boundedName, frameRefused, required } from "./stomp_header.ts";
+
+/** When a message counts as settled: when sent, when it or a later one is acknowledged, when it is acknowledged itself. */
+export type AckMode = "auto" | "client" | "client-individual";
+
+/** Where a subscription's position is kept between connections. */
+export interface DurableKey {
+  /** The CONNECT frame's `client-id`, or empty. */
+  client: string;
+  /** The subscription's id, or empty where the client library merely counts. */
+  name: string;
+  destination: string;
+}
+
+/** What SUBSCRIBE asked for. */
+export interface SubscriptionRequest {
+  id: string;
+  destination: string;
+  source: Source;
+  ack: AckMode;
+  /** Messages that may wait for an ACK at once. */
+  prefetch: number;
+  /** Where to start, as the client said; undefined: at the durable position, or now. */
+  since: string | undefined;
+  /** Undefined: nothing is kept. */
+  durable: DurableKey | undefined;
+  /** Whether joins and leaves of the topic are wanted. */
+  presence: boolean;
+  /** Whether the client gave the id; 1.0 may leave it out. */
+  named: boolean;
+}
+
+/** Most messages that may wait for an ACK on one subscription, and how many do unless `prefetch-count` says less. */
+export const PREFETCH_MAX = 1_000;
+
+/** Ids that `@stomp/stompjs` hands out by counting: the same id means another thing on another page. */
+const COUNTED_ID = /^sub-\d+$/;
+const ACKS: readonly string[] = ["auto", "client", "client-individual"] satisfies AckMode[];
+
+/** Reads a SUBSCRIBE frame. Throws `protocol_error` or `invalid_request`, naming the header. */
+export function readSubscribe(
+  frame: StompFrame,
+  session: { version: StompVersion; client: string; prefixes: StompPrefixes },
+): SubscriptionRequest {
+  const { headers } = frame;
+  const destination = required(frame, "destination");
+  const named = headers["id"] !== undefined && headers["id"] !== "";
+  const id = named || session.version !== "1.0"
+    ? boundedName(frame, "id", required(frame, "id"))
+    : destination;
+  const ack = headers["ack"] ?? "auto";
+  if (!ACKS.includes(ack)) throw frameRefused(frame, "ack", `expected one of ${ACKS.join(", ")}`);
+  const since = headers["since"];
+  const forgotten = since !== undefined || headers["durable"] === "false";
+  const name = !named || COUNTED_ID.test(id) ? "" : id;
+  return {
+    id,
+    destination,
+    source: parseSource(destination, session.prefixes),
+    ack: ack as AckMode,
+    prefetch: readPrefetch(frame),
+    since,
+    durable: forgotten ? undefined : { client: session.client, name, destination },
+    presence: headers["presence"] === "true",
+    named,
+  };
+}
+
+interface Waiting {
+  item: string;
+  cursor: string;
+  settled: boolean;
+}
+
+/** A subscription of a session. */
+export class StompSubscription {
+  readonly request: SubscriptionRequest;
+  #waiting: Waiting[] = [];
+  #position: string | undefined;
+  #sent: string | undefined;
+
+  constructor(request: SubscriptionRequest) {
+    this.request = request;
+  }
+
+  get id(): string {
+    return this.request.id;
+  }
+
+  /** Messages that may be sent now. */
+  get room(): number {
+    return this.request.ack === "auto" ? Infinity : this.request.prefetch - this.#waiting.length;
+  }
+
+  /** The cursor behind which everything is settled; undefined: nothing has come yet. */
+  get position(): string | undefined {
+    return this.#position;
+  }
+
+  /** Notes that a message went out. */
+  sent(item: string, cursor: string): void {
+    this.#sent = cursor;
+    if (this.request.ack === "auto") this.#position = cursor;
+    else this.#waiting.push({ item, cursor, settled: false });
+  }
+
+  /** Notes that the feed moved on without a message. */
+  moved(cursor: string): void {
+    this.#sent = cursor;
+    if (this.#waiting.length === 0) this.#position = cursor;
+  }
+
+  /** Settles one message, and in `client` mode all before it; returns the ids that this settled. */
+  settle(item: string): string[] {
+    const at = this.#waiting.findIndex((each) => each.item === item);
+    const upTo = this.#waiting[at];
+    if (upTo === undefined) return [];
+    const settled = this.request.ack === "client" ? this.#waiting.slice(0, at + 1) : [upTo];
+    const items = settled.filter((each) => !each.settled).map((each) => each.item);
+    for (const each of settled) each.settled = true;
+    let done = 0;
+    while (this.#waiting[done]?.settled === true) done++;
+    const last = this.#waiting[done - 1];
+    this.#waiting.splice(0, done);
+    if (last !== undefined) this.#position = this.#waiting.length === 0 ? this.#sent : last.cursor;
+    return items;
+  }
+}
+
+function readPrefetch(frame: StompFrame): number {
+  const header = frame.headers["prefetch-count"];
+  if (header === undefined) return PREFETCH_MAX;
+  const count = /^\d{1,6}$/.test(header) ? Number(header) : 0;
+  if (count >= 1) return Math.min(count, PREFETCH_MAX);
+  throw frameRefused(frame, "prefetch-count", "expected a number of at least 1");
+}
