@@ -55,15 +55,15 @@ export async function readMigrations(
 ): Promise<Migration[]> {
   const files = (await readdir(folder)).filter((file) => file.endsWith(".sql")).sort();
   return await Promise.all(files.map(async (file, index) => {
-    const id = /^(\d{3})_[a-z0-9_]+\.sql$/.exec(file)?.[1];
-    if (Number(id) !== index + 1) {
+    const id = numberOf(file);
+    if (id === undefined || id === numberOf(files[index - 1] ?? "")) {
       throw new StartError(
-        `Cannot read the migrations: ${file} is not number ${index + 1} of the form NNN_name.sql`,
+        `Cannot read the migrations: ${file} is not of the form NNN_name.sql with a number of its own`,
       );
     }
     const text = await readFile(new URL(file, folder), "utf8");
     return {
-      id: index + 1,
+      id,
       name: file.replace(/\.sql$/, ""),
       text,
       hash: createHash("sha256").update(text).digest("hex"),
@@ -91,6 +91,11 @@ export function whereIs(url: string): string {
 }
 
 type Sql = postgres.Sql;
+
+function numberOf(file: string): number | undefined {
+  const digits = /^(\d{3})_[a-z0-9_]+\.sql$/.exec(file)?.[1];
+  return digits === undefined ? undefined : Number(digits);
+}
 
 const REASONS: Record<string, string | undefined> = {
   ECONNREFUSED: "nothing listens there. Start the server, or correct DATABASE_URL",
@@ -147,7 +152,7 @@ async function check(sql: Sql, wanted: readonly Migration[]): Promise<Set<number
   const rows = await sql<{ id: number; name: string; hash: string }[]>`
     select id, name, hash from tidings.migration order by id`;
   for (const { id, name, hash } of rows) {
-    const ours = wanted[id - 1];
+    const ours = wanted.find((migration) => migration.id === id);
     if (ours === undefined) {
       throw new StartError(
         `Cannot use the database: it is newer than this program (it has migration ${name}, this program ends with ` +
