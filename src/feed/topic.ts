@@ -11,7 +11,7 @@ import { LIMITS } from "../notification.ts";
 export const ALL = "all";
 
 // deno-lint-ignore no-control-regex -- control characters are what it refuses
-const TOPIC = /^[^\s:,*\u0000-\u001f\u007f]+(?::[^\s:,*\u0000-\u001f\u007f]+)*$/;
+const TOPIC = /^[^\s:,*\u0000-\u001f\u007f-\u009f]+(?::[^\s:,*\u0000-\u001f\u007f-\u009f]+)*$/;
 
 /** What a topic must look like, for messages. */
 export const TOPIC_EXPECTED =
@@ -19,7 +19,7 @@ export const TOPIC_EXPECTED =
 
 /** Whether this is a well-formed topic. */
 export function isTopic(value: string): boolean {
-  return value.length <= LIMITS.topic && TOPIC.test(value);
+  return value.length <= LIMITS.topic && value.isWellFormed() && TOPIC.test(value);
 }
 
 /** The topic of one person. */
