@@ -23,20 +23,17 @@ export const systemClock: Clock = {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const abort = () => {
-        clearTimeout(timer);
+        cancel();
         reject(signal?.reason);
       };
-      const timer = setTimeout(() => {
+      const cancel = longTimeout(ms, () => {
         signal?.removeEventListener("abort", abort);
         resolve();
-      }, ms);
+      });
       signal?.addEventListener("abort", abort, { once: true });
     });
   },
-  after(ms, run) {
-    const timer = setTimeout(run, ms);
-    return () => clearTimeout(timer);
-  },
+  after: longTimeout,
 };
 
 /** The machine's own randomness. */
@@ -45,4 +42,18 @@ export const systemChance: Chance = Math.random;
 /** A moment within `[ms / 2, ms)`, so that many who wait for the same thing do not come back together. */
 export function jitter(ms: number, chance: Chance = systemChance): number {
   return ms / 2 + chance() * ms / 2;
+}
+
+/** The longest that setTimeout waits; asked for more, it calls back at once. */
+const MAX_TIMEOUT = 2 ** 31 - 1;
+
+function longTimeout(ms: number, run: () => void): () => void {
+  let timer: ReturnType<typeof setTimeout>;
+  function wait(left: number): void {
+    timer = left > MAX_TIMEOUT
+      ? setTimeout(() => wait(left - MAX_TIMEOUT), MAX_TIMEOUT)
+      : setTimeout(run, left);
+  }
+  wait(ms);
+  return () => clearTimeout(timer);
 }
