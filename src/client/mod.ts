@@ -1,0 +1,395 @@
+/**
+ * The client: `connect()` and everything it gives. Runs in browsers, Deno and Node, without dependencies.
+ *
+ * ```ts
+ * const tidings = connect({ url: "https://tidings.example", getToken: () => fetch("/token").then((r) => r.text()) });
+ * tidings.on("item", (item) => console.log(item.title));
+ * tidings.on("inbox", ({ unread }) => document.title = `(${unread})`);
+ * ```
+ * @module
+ */
+import { type Chance, type Clock, systemChance, systemClock } from "../clock.ts";
+import type { Item } from "../notification.ts";
+import {
+  type ClientFrame,
+  type InboxChange,
+  type InboxCount,
+  type MarkState,
+  PATHS,
+  type Problem,
+  type Publication,
+  type ResetReason,
+  type ServerFrame,
+} from "../protocol.ts";
+import { Connection } from "./connection.ts";
+import { Credentials, type GetToken } from "./credentials.ts";
+import { Emitter, iterate } from "./events.ts";
+import { call, type HttpOptions } from "./http.ts";
+import { defaultStore, type KeyValueStore, Memory, Recent } from "./memory.ts";
+import { TidingsClientError } from "./problem.ts";
+import { type State, type Transport, TRANSPORTS } from "./states.ts";
+import { type Snapshot, Tab, tabTools } from "./tabs.ts";
+import type { LinkTools } from "./link.ts";
+import { realWorld, type World } from "./world.ts";
+
+export { TidingsClientError } from "./problem.ts";
+export { TRANSPORTS } from "./states.ts";
+export type {
+  ClientFrame,
+  GetToken,
+  InboxChange,
+  InboxCount,
+  Item,
+  KeyValueStore,
+  MarkState,
+  Problem,
+  Publication,
+  ResetReason,
+  ServerFrame,
+  Snapshot,
+  State,
+  Transport,
+};
+
+/** Settings of a client. */
+export interface ConnectOptions {
+  /** The gateway. @default the page's own origin */
+  url?: string | URL;
+  /** A token, for sessions that may end when it does. */
+  token?: string;
+  /** Gives a token, and is asked again before it expires. Neither this nor `token`: the browser's cookie counts. */
+  getToken?: GetToken;
+  /** Who this is, where the token cannot be read and with cookies: the name under which the cursor is kept. */
+  user?: string;
+  /** Topics beyond the person's own. */
+  topics?: string[];
+  /** Where to begin when nothing is stored: a cursor, `now`, `earliest` or a duration such as `10m`. @default "now" */
+  since?: string;
+  /** Where the cursor is kept; null: nowhere, each page begins at `since`. @default localStorage, or the page's memory */
+  storage?: KeyValueStore | null;
+  /** Whether the tabs of this browser share one connection. @default true */
+  tabs?: boolean;
+  /** What may be used, best first. @default WebSocket, SSE, long-poll */
+  transports?: readonly Transport[];
+  /** @default the platform's */
+  fetch?: typeof fetch;
+  /** @default the platform's; Node 20 has none: give `ws`, or go without */
+  WebSocket?: typeof WebSocket;
+  /** For tests. */
+  clock?: Clock;
+  /** For tests. */
+  chance?: Chance;
+  /** For tests. */
+  world?: World;
+}
+
+/** What `on()` can hear. */
+export interface ClientEvents<I extends Item = Item> {
+  /** A notification, once. `present`: of all tabs it is this one that shows it and sounds. */
+  item: I & { readonly present?: boolean };
+  /** The counts, and what changed when it is known. */
+  inbox: InboxCount & { changes?: InboxChange[] };
+  /** The cursor could not be used: reload what you show. */
+  reset: { reason: ResetReason };
+  /** The connection changed. */
+  state: Snapshot;
+  /** The connection is closed for good, and why. */
+  error: TidingsClientError;
+  /** Each frame, for those who want to look; only in the tab that holds the connection. */
+  frame: { direction: "in" | "out"; transport: Transport; frame: ServerFrame | ClientFrame };
+}
+
+/** Which part of the inbox. */
+export interface InboxQuery {
+  state?: "unseen" | "seen" | "read" | "unread" | "archived";
+  topic?: string;
+  type?: string;
+  /** Older than this id: the last of the page before. */
+  before?: string;
+  limit?: number;
+}
+
+/** A notification as the inbox keeps it. */
+export interface InboxItem extends Item {
+  state: "unseen" | "seen" | "read" | "archived";
+}
+
+/** One page, newest first. */
+export interface InboxPage {
+  items: InboxItem[];
+  /** The `before` of the next page; absent on the last one. */
+  next?: string;
+}
+
+/** What to mark: ids, everything, or everything up to one. */
+export type Marked = string | string[] | { all: true } | { before: string };
+
+/** A connected client; iterating over it gives the notifications. */
+export interface TidingsClient<I extends Item = Item> extends AsyncIterable<I> {
+  readonly snapshot: Snapshot;
+  /** The returned function takes the listener away again. */
+  on<K extends keyof ClientEvents<I>>(event: K, listener: (value: ClientEvents<I>[K]) => void): () => void;
+  /** Notifications of one type only. */
+  onType<T extends I["type"]>(type: T, listener: (item: Extract<I, { type: T }> | I) => void): () => void;
+  /** Sends; resolves to the ids. A connection lost midway is tried again without sending twice. */
+  publish(publication: Publication): Promise<string[]>;
+  mark(what: Marked, state: MarkState): Promise<void>;
+  inbox(query?: InboxQuery): Promise<InboxPage>;
+  count(): Promise<InboxCount>;
+  /** Adds topics to this session; `follow()` is what lasts. */
+  subscribe(topics: string | string[], since?: string): Promise<void>;
+  unsubscribe(topics: string | string[]): Promise<void>;
+  follow(topic: string): Promise<void>;
+  unfollow(topic: string): Promise<void>;
+  close(): void;
+}
+
+/** Notifications that may wait for an iteration. */
+const WAITING = 1_000;
+/** Milliseconds until getToken is asked again at the start. */
+const AGAIN = 2_000;
+
+/** Connects, and stays connected until `close()`. Throws a TidingsClientError for settings that cannot work. */
+export function connect<I extends Item = Item>(options: ConnectOptions = {}): TidingsClient<I> {
+  const base = baseOf(options.url);
+  const transports = options.transports ?? TRANSPORTS;
+  if (transports.length === 0 || transports.some((each) => !TRANSPORTS.includes(each))) {
+    throw new TidingsClientError(
+      "invalid_argument",
+      `Cannot connect: transports are some of ${TRANSPORTS.join(", ")}`,
+    );
+  }
+  return new Client<I>(options, base, transports);
+}
+
+class Client<I extends Item> implements TidingsClient<I> {
+  readonly #emitter = new Emitter<ClientEvents<I>>();
+  readonly #http: HttpOptions;
+  readonly #clock: Clock;
+  readonly #chance: Chance;
+  readonly #closing = new AbortController();
+  #tab: Tab | null = null;
+  #snapshot: Snapshot = { state: "authorizing" };
+  /** What was asked before there was a tab to ask. */
+  readonly #topics: Set<string>;
+
+  constructor(options: ConnectOptions, base: URL, transports: readonly Transport[]) {
+    this.#clock = options.clock ?? systemClock;
+    this.#chance = options.chance ?? systemChance;
+    this.#topics = new Set(options.topics);
+    const credentials = new Credentials(this.#clock, options.token, options.getToken);
+    const ask = options.fetch ?? fetch;
+    // called as a plain function, as browsers demand
+    this.#http = { base, credentials, clock: this.#clock, fetch: (input, init) => ask(input, init) };
+    void this.#begin(options, transports);
+  }
+
+  get snapshot(): Snapshot {
+    return this.#tab === null ? this.#snapshot : this.#tab.snapshot;
+  }
+
+  on<K extends keyof ClientEvents<I>>(event: K, listener: (value: ClientEvents<I>[K]) => void): () => void {
+    return this.#emitter.on(event, listener);
+  }
+
+  onType<T extends I["type"]>(type: T, listener: (item: Extract<I, { type: T }> | I) => void): () => void {
+    return this.on("item", (item) => item.type === type && listener(item));
+  }
+
+  [Symbol.asyncIterator](): AsyncIterableIterator<I> {
+    return iterate<I>(WAITING, (push, end) => {
+      const stops = [this.on("item", push), this.on("state", ({ state }) => state === "closed" && end())];
+      return () => stops.forEach((stop) => stop());
+    });
+  }
+
+  async publish(publication: Publication): Promise<string[]> {
+    const connection = this.#tab?.connection;
+    // with a key of its own, sending it again sends it once
+    const dedupeKey = publication.dedupeKey ?? `client:${this.#random()}${this.#random()}`;
+    const keyed = { ...publication, dedupeKey };
+    if (connection?.talks) {
+      try {
+        return await connection.request("publish", { op: "publish", ...keyed });
+      } catch (error) {
+        if ((error as TidingsClientError).code !== "connection_lost") throw error;
+      }
+    }
+    const { ids } = await this.#call("publish", "POST", PATHS.notifications, {}, keyed) as { ids: string[] };
+    return ids;
+  }
+
+  async mark(what: Marked, state: MarkState): Promise<void> {
+    const which = typeof what === "string" ? { ids: [what] } : Array.isArray(what) ? { ids: what } : what;
+    const connection = this.#tab?.connection;
+    if (connection?.talks) {
+      try {
+        await connection.request("mark", { op: "mark", ...which, state });
+        return;
+      } catch (error) {
+        // marking twice is no error, so it can be tried on the other way
+        if ((error as TidingsClientError).code !== "connection_lost") throw error;
+      }
+    }
+    await this.#call("mark", "POST", `${PATHS.inbox}/mark`, {}, { ...which, state });
+  }
+
+  async inbox(query: InboxQuery = {}): Promise<InboxPage> {
+    return await this.#call("read the inbox", "GET", PATHS.inbox, { ...query }) as InboxPage;
+  }
+
+  async count(): Promise<InboxCount> {
+    return await this.#call("count the inbox", "GET", `${PATHS.inbox}/count`) as InboxCount;
+  }
+
+  async subscribe(topics: string | string[], since?: string): Promise<void> {
+    const list = [topics].flat();
+    if (this.#tab !== null) return await this.#tab.subscribe(list, since);
+    list.forEach((topic) => this.#topics.add(topic));
+  }
+
+  async unsubscribe(topics: string | string[]): Promise<void> {
+    const list = [topics].flat();
+    if (this.#tab !== null) return await this.#tab.unsubscribe(list);
+    list.forEach((topic) => this.#topics.delete(topic));
+  }
+
+  async follow(topic: string): Promise<void> {
+    await this.#call("follow", "PUT", `${PATHS.subscriptions}/${encodeURIComponent(topic)}`);
+  }
+
+  async unfollow(topic: string): Promise<void> {
+    await this.#call("unfollow", "DELETE", `${PATHS.subscriptions}/${encodeURIComponent(topic)}`);
+  }
+
+  close(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    if (this.#tab !== null) return this.#tab.close();
+    this.#changed({ state: "closed" });
+  }
+
+  #call(act: string, method: string, path: string, query = {}, body?: unknown): Promise<unknown> {
+    return call(this.#http, act, method, path, query, body);
+  }
+
+  /** Tabs are shared by person, and who the person is stands in the token: that comes first. */
+  async #begin(options: ConnectOptions, transports: readonly Transport[]): Promise<void> {
+    const { base, credentials } = this.#http;
+    const { signal } = this.#closing;
+    // not before whoever called connect() could listen
+    await Promise.resolve();
+    this.#changed(this.#snapshot);
+    for (
+      let user = options.user ?? credentials.user;
+      !signal.aborted && user === undefined && !credentials.cookie;
+    ) {
+      try {
+        await credentials.token();
+        user = credentials.user ?? "";
+      } catch {
+        // getToken failed: the application's server may be restarting; said by the state, and tried again
+        await this.#clock.sleep(this.#chance() * AGAIN, signal).catch(() => "closed meanwhile");
+      }
+    }
+    if (signal.aborted) return;
+    const user = options.user ?? credentials.user ?? (credentials.cookie ? "cookie" : "");
+    const { ears, recent } = { ears: this.#ears(), recent: new Recent() };
+    const world = options.world ?? realWorld(this.#clock);
+    const memory = new Memory(
+      options.storage === null ? pageOnly() : options.storage ?? defaultStore(),
+      base,
+      this.#clock,
+    );
+    const tools: LinkTools = {
+      fetch: this.#http.fetch,
+      WebSocket: options.WebSocket ?? globalThis.WebSocket,
+      clock: this.#clock,
+    };
+    const usable = tools.WebSocket === undefined && transports.length > 1
+      ? transports.filter((transport) => transport !== "websocket")
+      : transports;
+    this.#tab = new Tab({
+      // without a name nobody can tell whether two tabs are the same person's
+      tools: options.tabs === false || user === "" ? undefined : tabTools(),
+      name: `tidings:${base.href}:${user}`,
+      id: this.#random(),
+      topics: this.#topics,
+      recent,
+      world,
+      clock: this.#clock,
+      connect: (since, topics, connectionEars) =>
+        new Connection({
+          base,
+          credentials,
+          user,
+          since: since ?? memory.cursor(user) ?? options.since,
+          topics,
+          transports: usable,
+          memory,
+          recent,
+          tools,
+          clock: this.#clock,
+          chance: this.#chance,
+          world,
+          ears: connectionEars,
+        }),
+      ears,
+    });
+    this.#tab.open();
+  }
+
+  #ears(): ConstructorParameters<typeof Tab>[0]["ears"] {
+    const emitter = this.#emitter;
+    return {
+      items: (items, _, present) => {
+        for (const item of items) {
+          emitter.emit("item", Object.defineProperty({ ...item } as I, "present", { value: present }));
+        }
+      },
+      inbox: (count, changes) => emitter.emit("inbox", changes === undefined ? count : { ...count, changes }),
+      reset: (reason) => emitter.emit("reset", { reason }),
+      changed: (snapshot) => this.#changed(snapshot),
+      frame: (direction, transport, frame) => emitter.emit("frame", { direction, transport, frame }),
+    };
+  }
+
+  #changed(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
+    this.#emitter.emit("state", snapshot);
+    const problem = this.#tab?.connection?.problem;
+    if (snapshot.state !== "closed" || problem === undefined) return;
+    const message = `Cannot stay connected: ${problem.detail ?? problem.title}`;
+    this.#emitter.emit("error", new TidingsClientError(problem.code, message, { problem }));
+  }
+
+  #random(): string {
+    return Math.floor(this.#chance() * 2 ** 52).toString(36);
+  }
+}
+
+function pageOnly(): KeyValueStore {
+  return { getItem: () => null, setItem: () => {}, removeItem: () => {} };
+}
+
+function baseOf(url: string | URL | undefined): URL {
+  const page = (globalThis.location as Location | undefined)?.href;
+  let base: URL;
+  try {
+    base = new URL(url ?? "/", page);
+  } catch (cause) {
+    const message = `Cannot connect: "${
+      url ?? ""
+    }" is not an address; give url, such as "https://tidings.example"`;
+    throw new TidingsClientError("invalid_argument", message, { cause });
+  }
+  if (base.protocol !== "http:" && base.protocol !== "https:") {
+    throw new TidingsClientError(
+      "invalid_argument",
+      `Cannot connect: url is ${base.protocol}, expected http: or https:`,
+    );
+  }
+  base.search = base.hash = "";
+  if (!base.pathname.endsWith("/")) base.pathname += "/";
+  return base;
+}
