@@ -14,8 +14,6 @@ const ANSWER = 30_000;
 const SOON = 60_000;
 /** A token is not asked for more often than this, whatever it says of itself. */
 const RARELY = 1_000;
-/** The most that setTimeout can wait. */
-const LONGEST = 2_000_000_000;
 
 /** One session's credentials. */
 export class Credentials {
@@ -65,10 +63,7 @@ export class Credentials {
   /** Calls back when it is time to renew; the returned function cancels. */
   whenDue(run: () => void): () => void {
     if (!this.renewable || this.#due === Infinity) return () => {};
-    const ms = Math.max(0, this.#due - this.#clock.now());
-    if (ms <= LONGEST) return this.#clock.after(ms, run);
-    let cancel = this.#clock.after(LONGEST, () => cancel = this.whenDue(run));
-    return () => cancel();
+    return this.#clock.after(Math.max(0, this.#due - this.#clock.now()), run);
   }
 
   async #ask(getToken: GetToken): Promise<string> {
