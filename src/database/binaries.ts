@@ -6,7 +6,8 @@
  * be able to reach the binaries.
  * @module
  */
-import { readFile } from "node:fs/promises";
+import { createHash, randomBytes } from "node:crypto";
+import { chmod, mkdir, readFile, rename, rm } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { StartError } from "../errors.ts";
@@ -56,6 +57,57 @@ export async function serverAccount(): Promise<Account | undefined> {
   );
 }
 
+/**
+ * Binaries that the account can run: those given or carried, or a copy of them in `outside`, which is made once per version.
+ */
+export async function usableBinaries(
+  account: Account | undefined,
+  outside: string,
+  given?: string,
+): Promise<string> {
+  const bin = given ?? carriedBinaries();
+  if (account === undefined || await majorVersion(bin, account) !== undefined) return bin;
+  const version = await versionLine(bin);
+  if (version === undefined) {
+    throw new StartError(
+      `Cannot start PostgreSQL: ${
+        join(bin, "postgres")
+      } cannot be run. Run deno install again, or set DATABASE_URL.`,
+    );
+  }
+  const copy = join(
+    outside,
+    `postgresql-${createHash("sha256").update(version + bin).digest("hex").slice(0, 12)}`,
+  );
+  if (await majorVersion(join(copy, "bin"), account) === undefined) {
+    const unfinished = `${copy}.${randomBytes(4).toString("hex")}`;
+    await mkdir(outside, { recursive: true });
+    await chmod(outside, 0o755);
+    // with cp, which keeps the links between the libraries
+    await run("cp", ["-R", dirname(bin), unfinished]);
+    await run("chmod", ["-R", "a+rX", unfinished]);
+    await rm(copy, { recursive: true, force: true });
+    await rename(unfinished, copy);
+  }
+  if (await majorVersion(join(copy, "bin"), account) === undefined) {
+    throw new StartError(
+      `Cannot start PostgreSQL: user ${account.name} can run it neither in ${bin} nor in ${copy}. ` +
+        "Start Tidings as an ordinary user, or set DATABASE_URL.",
+    );
+  }
+  return join(copy, "bin");
+}
+
+/** Whether the account can enter a folder. */
+export async function canReach(folder: string, account: Account): Promise<boolean> {
+  const { success } = await new Deno.Command("/bin/sh", {
+    args: ["-c", 'cd "$1"', "sh", folder],
+    ...runAs(account),
+    stderr: "null",
+  }).output();
+  return success;
+}
+
 /** The name of the account that owns a uid, or the bare number. */
 export async function accountOf(uid: number, gid: number): Promise<Account> {
   const passwd = await readFile("/etc/passwd", "utf8");
@@ -63,16 +115,25 @@ export async function accountOf(uid: number, gid: number): Promise<Account> {
   return { name: line?.split(":")[0] ?? String(uid), uid, gid };
 }
 
-/** What `postgres --version` says, as a major version; undefined when the account cannot run the binary. */
+/** The major version of the server; undefined when the account cannot run it. */
 export async function majorVersion(bin: string, account?: Account): Promise<number | undefined> {
+  const major = /\(PostgreSQL\) (\d+)/.exec(await versionLine(bin, account) ?? "")?.[1];
+  return major === undefined ? undefined : Number(major);
+}
+
+/** The options of Deno.Command that run a child as the account, from a folder that everybody can reach. */
+export function runAs(account: Account | undefined): Deno.CommandOptions {
+  return account === undefined ? {} : { uid: account.uid, gid: account.gid, cwd: "/" };
+}
+
+async function versionLine(bin: string, account?: Account): Promise<string | undefined> {
   try {
     const { success, stdout } = await new Deno.Command(join(bin, "postgres"), {
       args: ["--version"],
-      stderr: "null",
       ...runAs(account),
+      stderr: "null",
     }).output();
-    const major = /\(PostgreSQL\) (\d+)/.exec(new TextDecoder().decode(stdout))?.[1];
-    return success && major !== undefined ? Number(major) : undefined;
+    return success ? new TextDecoder().decode(stdout) : undefined;
   } catch (error) {
     if (error instanceof Deno.errors.PermissionDenied || error instanceof Deno.errors.NotFound) {
       return undefined;
@@ -81,9 +142,13 @@ export async function majorVersion(bin: string, account?: Account): Promise<numb
   }
 }
 
-/** The options of Deno.Command that run a child as the account, from a folder that everybody can reach. */
-export function runAs(account: Account | undefined): Deno.CommandOptions {
-  return account === undefined ? {} : { uid: account.uid, gid: account.gid, cwd: "/" };
+async function run(command: string, args: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(command, { args }).output();
+  if (!success) {
+    throw new StartError(
+      `Cannot copy PostgreSQL to where it can run: ${new TextDecoder().decode(stderr).trim()}`,
+    );
+  }
 }
 
 const MACHINES: Record<string, string | undefined> = {

@@ -41,7 +41,7 @@ export interface ClusterOptions {
   /** The data directory, as `initialise` made it. */
   data: string;
   password: string;
-  /** The port to try first; a free one is taken when it is absent or in use. */
+  /** The port to try first; a free one is taken when it is absent or in use. After the first start it stays. */
   port?: number;
   /** Whom to run as; absent: as this process. */
   account?: Account | undefined;
@@ -121,6 +121,7 @@ export async function initialise(
 export function cluster(options: ClusterOptions): Cluster {
   const { bin, data, password, account, settings = {}, clock = systemClock } = options;
   let port = options.port ?? 0;
+  let settled = false;
   let child: Deno.ChildProcess | undefined;
   let ended: Promise<void> = Promise.resolve();
 
@@ -173,12 +174,17 @@ export function cluster(options: ClusterOptions): Cluster {
       if (port === 0) port = freePort();
       for (let attempt = 0; attempt < 20; attempt++) {
         const outcome = await launch();
-        if (outcome === "ready") return;
-        // the processes of a crashed server take a moment to leave
-        if (outcome === "busy") await clock.sleep(100);
+        if (outcome === "ready") {
+          settled = true;
+          return;
+        }
+        // whoever was told the port keeps it; and the processes of a crashed server take a moment to leave
+        if (outcome === "busy" || settled) await clock.sleep(100);
         else port = freePort();
       }
-      throw new StartError(`Cannot start PostgreSQL over ${data}: no free port, or its processes do not end`);
+      throw new StartError(
+        `Cannot start PostgreSQL over ${data}: port ${port} is in use, or processes of an earlier server do not end`,
+      );
     },
     async stop() {
       const running = child;

@@ -14,7 +14,7 @@ import { chown, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
-import { carriedBinaries, serverAccount } from "../../src/database/binaries.ts";
+import { serverAccount, usableBinaries } from "../../src/database/binaries.ts";
 import { type Cluster, cluster, initialise, THROW_AWAY } from "../../src/database/cluster.ts";
 import { migrate } from "../../src/database/migrate.ts";
 
@@ -83,11 +83,12 @@ export async function prepareTemplate(url: string): Promise<void> {
 
 /** An initialised cluster that nothing waits for the disk for. The folder is to be removed after it. */
 export async function throwAwayCluster(folder: string, settings?: Record<string, string>): Promise<Cluster> {
+  const account = await serverAccount();
   const options = {
-    bin: Deno.env.get("TIDINGS_TEST_PG_BIN") ?? carriedBinaries(),
+    bin: await usableBinaries(account, "/var/lib/tidings", Deno.env.get("TIDINGS_TEST_PG_BIN")),
     data: join(folder, "postgres"),
     password: "test",
-    account: await serverAccount(),
+    account,
     throwAway: true,
   };
   await initialise(options);
