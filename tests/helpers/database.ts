@@ -10,7 +10,7 @@
  * ```
  * @module
  */
-import { chown, mkdtemp, rm } from "node:fs/promises";
+import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -31,6 +31,8 @@ export interface TestDatabase extends AsyncDisposable {
 export interface TestCluster extends Cluster, AsyncDisposable {
   /** Connects to the migrated database; closed with the cluster. */
   connect(options?: postgres.Options<Record<string, never>>): postgres.Sql;
+  /** Starts it again as a standby in recovery, with no primary; `select pg_promote()` ends that with a new timeline. */
+  demote(): Promise<void>;
 }
 
 /** Where the shared cluster is: the runner's, or one that this process makes. */
@@ -66,6 +68,11 @@ export async function testCluster(
   const pools = connections(() => own.url());
   return Object.assign(own, {
     connect: pools.connect,
+    async demote() {
+      await own.stop();
+      await writeFile(join(folder, "postgres", "standby.signal"), "");
+      await own.start();
+    },
     async [Symbol.asyncDispose]() {
       await pools.close();
       await own.stop();
