@@ -10,13 +10,19 @@
  * ```
  * @module
  */
-import { chown, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import postgres from "postgres";
-import { serverAccount, usableBinaries } from "../../src/database/binaries.ts";
-import { type Cluster, cluster, initialise, THROW_AWAY } from "../../src/database/cluster.ts";
+import type { Cluster } from "../../src/database/cluster.ts";
 import { migrate } from "../../src/database/migrate.ts";
+import {
+  administer,
+  prepareTemplate,
+  TEMPLATE,
+  TEST_CLUSTER_URL,
+  throwAwayCluster,
+  throwAwayFolder,
+} from "./cluster.ts";
 
 /** A database of one's own. Disposing it closes `sql` and drops the database, whoever is still connected. */
 export interface TestDatabase extends AsyncDisposable {
@@ -34,9 +40,6 @@ export interface TestCluster extends Cluster, AsyncDisposable {
   /** Starts it again as a standby in recovery, with no primary; `select pg_promote()` ends that with a new timeline. */
   demote(): Promise<void>;
 }
-
-/** Where the shared cluster is: the runner's, or one that this process makes. */
-export const TEST_CLUSTER_URL = "TIDINGS_TEST_CLUSTER_URL";
 
 /** A fresh, migrated database; with `{ migrated: false }` an empty one. */
 export async function testDatabase({ migrated = true } = {}): Promise<TestDatabase> {
@@ -81,37 +84,6 @@ export async function testCluster(
   });
 }
 
-/** Makes the migrated template in a cluster; the runner does it once for everybody. */
-export async function prepareTemplate(url: string): Promise<void> {
-  await administer(url, (admin) => admin.unsafe(`create database ${TEMPLATE}`));
-  await migrate(Object.assign(new URL(url), { pathname: `/${TEMPLATE}` }).href);
-  await administer(url, (admin) => admin.unsafe(`alter database ${TEMPLATE} allow_connections false`));
-}
-
-/** An initialised cluster that nothing waits for the disk for. The folder is to be removed after it. */
-export async function throwAwayCluster(folder: string, settings?: Record<string, string>): Promise<Cluster> {
-  const account = await serverAccount();
-  const options = {
-    bin: await usableBinaries(account, "/var/lib/tidings", Deno.env.get("TIDINGS_TEST_PG_BIN")),
-    data: join(folder, "postgres"),
-    password: "test",
-    account,
-    throwAway: true,
-  };
-  await initialise(options);
-  return cluster({ ...options, settings: { ...THROW_AWAY, ...settings } });
-}
-
-/** A folder that the server's account can reach. */
-export async function throwAwayFolder(): Promise<string> {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-test-"));
-  const account = await serverAccount();
-  if (account !== undefined) await chown(folder, account.uid, account.gid);
-  return folder;
-}
-
-const TEMPLATE = "tidings_template";
-
 // outside of any test, so that no test sees it come or go
 const shared = Deno.env.get(TEST_CLUSTER_URL) ?? await clusterOfThisFile();
 
@@ -123,15 +95,6 @@ async function clusterOfThisFile(): Promise<string> {
   await prepareTemplate(own.url("postgres"));
   globalThis.addEventListener("unload", () => Deno.removeSync(folder, { recursive: true }));
   return own.url("postgres");
-}
-
-async function administer(url: string, run: (admin: postgres.Sql) => Promise<unknown>): Promise<void> {
-  const admin = postgres(url, { max: 1, onnotice: () => {} });
-  try {
-    await run(admin);
-  } finally {
-    await admin.end({ timeout: 5 });
-  }
 }
 
 function connections(url: string | (() => string)) {

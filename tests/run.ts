@@ -1,0 +1,118 @@
+/**
+ * Runs the tests: `deno task test` everything that needs nothing but Deno, `deno task test:system` what needs Debian's packages,
+ * and whatever touches the database once more on Debian's PostgreSQL. Paths or options of `deno test` may follow.
+ *
+ * All test files share one PostgreSQL cluster. The last line is `N passed, N failed`; no test at all is a failure too.
+ * @module
+ */
+import { readdir, readFile, rm } from "node:fs/promises";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import {
+  prepareTemplate,
+  TEST_CLUSTER_URL,
+  TEST_PG_BIN,
+  throwAwayCluster,
+  throwAwayFolder,
+} from "./helpers/cluster.ts";
+import { debianPostgres, installPackages } from "./helpers/packages.ts";
+
+const tests = fileURLToPath(new URL(".", import.meta.url));
+const APART = ["system", "bench", "chaos"];
+
+interface Count {
+  passed: number;
+  failed: number;
+}
+
+const [suite = "unit", ...given] = Deno.args;
+const counts: Count[] = [];
+if (suite === "system") {
+  await installPackages();
+  const bin = await debianPostgres();
+  if (await filesUnder(join(tests, "system")).then((files) => files.length > 0)) {
+    counts.push(await run(given.length > 0 ? given : [join(tests, "system")]));
+  }
+  if (given.length === 0) {
+    console.log(`\nAgain on the PostgreSQL in ${bin}`);
+    Deno.env.set(TEST_PG_BIN, bin);
+    counts.push(await run(await databaseTests()));
+  }
+} else {
+  const ignored = APART.map((name) => join(tests, name)).join();
+  counts.push(await run(given.length > 0 ? given : [`--ignore=${ignored}`, tests]));
+}
+
+const sum = (key: keyof Count) => counts.reduce((total, count) => total + count[key], 0);
+console.log(`\n${sum("passed")} passed, ${sum("failed")} failed`);
+Deno.exit(sum("failed") > 0 || sum("passed") === 0 ? 1 : 0);
+
+/** One `deno test` with a cluster of its own; a run that ends badly without naming a failed test counts as one. */
+async function run(args: string[]): Promise<Count> {
+  const folder = await throwAwayFolder();
+  const cluster = await throwAwayCluster(folder);
+  try {
+    await cluster.start();
+    await prepareTemplate(cluster.url("postgres"));
+    const child = new Deno.Command(Deno.execPath(), {
+      args: ["test", "-A", "--parallel", "--trace-leaks", ...args],
+      env: { [TEST_CLUSTER_URL]: cluster.url("postgres") },
+      stdout: "piped",
+    }).spawn();
+    // an interrupted run still stops its cluster
+    const interrupt = () => child.kill("SIGTERM");
+    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.addSignalListener(signal, interrupt);
+    const count = await passOn(child.stdout);
+    const { success } = await child.status;
+    for (const signal of ["SIGINT", "SIGTERM"] as const) Deno.removeSignalListener(signal, interrupt);
+    return { ...count, failed: success ? count.failed : Math.max(count.failed, 1) };
+  } finally {
+    await cluster.stop();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Prints what comes, and reads the summary from it. */
+async function passOn(output: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<Count> {
+  const count = { passed: 0, failed: 0 };
+  const decoder = new TextDecoder();
+  let tail = "";
+  for await (const chunk of output) {
+    await Deno.stdout.write(chunk);
+    tail = (tail + decoder.decode(chunk, { stream: true })).slice(-2_000);
+  }
+  // deno-lint-ignore no-control-regex
+  const plain = tail.replaceAll(/\x1b\[[\d;]*m/g, "");
+  const [, passed, failed] = /\| (\d+) passed\b.*\| (\d+) failed\b(?!.*passed)/s.exec(plain) ?? [];
+  count.passed = Number(passed ?? 0);
+  count.failed = Number(failed ?? 0);
+  return count;
+}
+
+/** Every test file that uses the database, itself or by a helper; not those in a browser. */
+async function databaseTests(): Promise<string[]> {
+  const helpers = new Set(["database.ts"]);
+  const uses = (text: string) => [...helpers].some((name) => text.includes(`helpers/${name}"`));
+  for (let known = 0; known < helpers.size;) {
+    known = helpers.size;
+    for (const file of await filesUnder(join(tests, "helpers"))) {
+      const text = (await readFile(file, "utf8")).replaceAll('from "./', 'from "helpers/');
+      if (!file.endsWith("_test.ts") && uses(text)) helpers.add(basename(file));
+    }
+  }
+  const found: string[] = [];
+  for (const file of await filesUnder(tests)) {
+    const apart = [...APART, "browser"].some((name) => file.startsWith(join(tests, name)));
+    if (!apart && file.endsWith("_test.ts") && uses(await readFile(file, "utf8"))) found.push(file);
+  }
+  return found;
+}
+
+async function filesUnder(folder: string): Promise<string[]> {
+  const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch((error) => {
+    if ((error as { code?: string }).code === "ENOENT") return [];
+    throw error;
+  });
+  return entries.filter((entry) => entry.isFile() && entry.name.endsWith(".ts"))
+    .map((entry) => join(entry.parentPath, entry.name));
+}
