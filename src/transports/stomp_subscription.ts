@@ -14,7 +14,7 @@ export type AckMode = "auto" | "client" | "client-individual";
 
 /** Where a subscription's position is kept between connections. */
 export interface DurableKey {
-  /** The CONNECT frame's `client-id`, or empty. */
+  /** The CONNECT frame's `client-id`, or what the transport knows the client by. */
   client: string;
   /** The subscription's id, or empty where the client library merely counts. */
   name: string;
