@@ -46,9 +46,9 @@ Deno.test("tidings.send(deliver_at) is part of the caller's transaction, and ref
   await using database = await testDatabase();
   const { sql } = database;
   await assert.rejects(
-    sql.unsafe(`begin; select tidings.send('a', deliver_at => now()); select 1 / 0; commit`).simple(),
+    sql.unsafe(`select tidings.send('a', deliver_at => now()); select 1 / 0`).simple(),
+    /division/,
   );
-  await sql.unsafe("rollback").simple();
   const wrong: [string, RegExp][] = [
     ["select tidings.send('a b', 'x', deliver_at => now())", /topic: segments/],
     ["select tidings.send('a', repeat('x', 2000), deliver_at => now())", /title: at most 1000/],
