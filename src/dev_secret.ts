@@ -3,7 +3,7 @@
  * @module
  */
 import { randomBytes } from "node:crypto";
-import { mkdir, readFile, writeFile } from "node:fs/promises";
+import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { parseSecret } from "./auth/key.ts";
 import { StartError } from "./errors.ts";
@@ -19,11 +19,7 @@ export async function devSecret(folder: string): Promise<string> {
   const file = join(folder, DEV_SECRET_FILE);
   try {
     await mkdir(folder, { recursive: true });
-    await writeFile(file, `${randomBytes(48).toString("base64url")}\n`, { flag: "wx", mode: 0o600 }).catch(
-      (error: { code?: string }) => {
-        if (error.code !== "EEXIST") throw error;
-      },
-    );
+    if (await readFile(file).then(() => false, isAbsent)) await make(file);
     const secret = (await readFile(file, "utf8")).trim();
     parseSecret(secret);
     return secret;
@@ -35,4 +31,21 @@ export async function devSecret(folder: string): Promise<string> {
       { cause: error },
     );
   }
+}
+
+/** It appears complete, or another process was first. */
+async function make(file: string): Promise<void> {
+  const unfinished = `${file}.${randomBytes(6).toString("hex")}`;
+  try {
+    await writeFile(unfinished, `${randomBytes(48).toString("base64url")}\n`, { mode: 0o600 });
+    await link(unfinished, file);
+  } catch (error) {
+    if ((error as { code?: string }).code !== "EEXIST") throw error;
+  } finally {
+    await rm(unfinished, { force: true });
+  }
+}
+
+function isAbsent(error: { code?: string }): boolean {
+  return error.code === "ENOENT";
 }

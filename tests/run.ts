@@ -92,18 +92,20 @@ async function passOn(output: ReadableStream<Uint8Array<ArrayBuffer>>): Promise<
 /** Every test file that uses the database, itself or by a helper; not those in a browser. */
 async function databaseTests(): Promise<string[]> {
   const helpers = new Set(["database.ts"]);
-  const uses = (text: string) => [...helpers].some((name) => text.includes(`helpers/${name}"`));
+  const uses = async (file: string) => {
+    const text = (await readFile(file, "utf8")).replaceAll(/from "(\.\.?\/)+(helpers\/)?/g, 'from "');
+    return [...helpers].some((name) => text.includes(`from "${name}"`));
+  };
   for (let known = 0; known < helpers.size;) {
     known = helpers.size;
     for (const file of await filesUnder(join(tests, "helpers"))) {
-      const text = (await readFile(file, "utf8")).replaceAll('from "./', 'from "helpers/');
-      if (!file.endsWith("_test.ts") && uses(text)) helpers.add(basename(file));
+      if (!file.endsWith("_test.ts") && await uses(file)) helpers.add(basename(file));
     }
   }
   const found: string[] = [];
   for (const file of await filesUnder(tests)) {
     const apart = [...APART, "browser"].some((name) => file.startsWith(join(tests, name)));
-    if (!apart && file.endsWith("_test.ts") && uses(await readFile(file, "utf8"))) found.push(file);
+    if (!apart && file.endsWith("_test.ts") && await uses(file)) found.push(file);
   }
   return found;
 }

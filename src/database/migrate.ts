@@ -90,6 +90,27 @@ export function whereIs(url: string): string {
   }
 }
 
+/** What a server says of itself. */
+export interface ServerFacts {
+  /** `server_version_num`: 150013 is 15.13. */
+  version: number;
+  /** `server_version` */
+  shown: string;
+  /** Whether it is a standby. */
+  recovering: boolean;
+}
+
+/** Why a server cannot be used; undefined when it can. */
+export function unsuitable({ version, shown, recovering }: ServerFacts): string | undefined {
+  if (version < OLDEST_SERVER * 10_000) {
+    return `it is PostgreSQL ${shown}, and Tidings needs ${OLDEST_SERVER} or newer. Upgrade the server.`;
+  }
+  if (recovering) {
+    return "it is a standby in recovery, where cursors would lose notifications. Point DATABASE_URL at the primary.";
+  }
+  return undefined;
+}
+
 type Sql = postgres.Sql;
 
 function numberOf(file: string): number | undefined {
@@ -112,21 +133,11 @@ const REASONS: Record<string, string | undefined> = {
 };
 
 async function refuseUnsuitable(sql: Sql): Promise<void> {
-  const [server] = await sql<{ version: number; shown: string; recovering: boolean }[]>`
+  const [server] = await sql<ServerFacts[]>`
     select current_setting('server_version_num')::int as version, current_setting('server_version') as shown,
       pg_catalog.pg_is_in_recovery() as recovering`;
-  if (server === undefined) throw new StartError("Cannot use the database: it answered without a row");
-  if (server.version < OLDEST_SERVER * 10_000) {
-    throw new StartError(
-      `Cannot use the database: it is PostgreSQL ${server.shown}, and Tidings needs ${OLDEST_SERVER} or newer. Upgrade the server.`,
-    );
-  }
-  if (server.recovering) {
-    throw new StartError(
-      "Cannot use the database: it is a standby in recovery, where cursors would lose notifications. " +
-        "Point DATABASE_URL at the primary.",
-    );
-  }
+  const reason = server === undefined ? "it answered without a row" : unsuitable(server);
+  if (reason !== undefined) throw new StartError(`Cannot use the database: ${reason}`);
 }
 
 /** The table that records migrations, made by whoever comes first. */

@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { migrate, type Migration, readMigrations, whereIs } from "../../src/database/migrate.ts";
+import { migrate, type Migration, readMigrations, unsuitable, whereIs } from "../../src/database/migrate.ts";
 import { StartError } from "../../src/errors.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 
@@ -114,6 +114,14 @@ Deno.test("a server in recovery is refused", async () => {
     "Cannot use the database: it is a standby in recovery, where cursors would lose notifications. " +
       "Point DATABASE_URL at the primary.",
   );
+});
+
+Deno.test("a server older than 14 is refused", () => {
+  assert.equal(
+    unsuitable({ version: 130_020, shown: "13.20", recovering: false }),
+    "it is PostgreSQL 13.20, and Tidings needs 14 or newer. Upgrade the server.",
+  );
+  assert.equal(unsuitable({ version: 140_000, shown: "14.0", recovering: false }), undefined);
 });
 
 Deno.test("a database that cannot be reached is named without its password", async () => {
