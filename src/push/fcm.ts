@@ -42,7 +42,6 @@ export interface FcmOptions {
 }
 
 const SCOPE = "https://www.googleapis.com/auth/firebase.messaging";
-const TIMEOUT_MS = 15_000;
 /** FCM allows 4,096 bytes of notification and data together; the rest is what its own fields take. */
 const DATA_LIMIT = 3_000;
 const TEXT_LIMIT = 400;
@@ -103,12 +102,7 @@ export function fcm(options: FcmOptions): Provider {
     url: string,
     init: { headers: Record<string, string>; body: string; signal: AbortSignal },
   ) {
-    const response = await request(url, {
-      method: "POST",
-      redirect: "error",
-      ...init,
-      signal: AbortSignal.any([init.signal, AbortSignal.timeout(TIMEOUT_MS)]),
-    });
+    const response = await request(url, { method: "POST", redirect: "error", ...init });
     return { status: response.status, headers: response.headers, body: await bounded(response) };
   }
 

@@ -4,8 +4,8 @@
  *
  * Invariants: https on port 443 only; a host must be on the list; every address its name resolves to must be public, or none
  * is used; the connection goes to an address that was checked, so a name that resolves to something else a moment later
- * (DNS rebinding) gains nothing; redirects are not followed; time and size of an answer are bounded. An entry of the list with
- * a scheme (`http://127.0.0.1:8090`) is the operator's own word about one origin and is believed as it stands.
+ * (DNS rebinding) gains nothing; redirects are not followed; the size of an answer is bounded here, its time by the caller's
+ * signal. An entry of the list with a scheme (`http://127.0.0.1:8090`) is the operator's own word about one origin and is believed as it stands.
  * @module
  */
 import { lookup } from "node:dns/promises";
@@ -69,7 +69,6 @@ export class GuardRefusal extends Error {
 
 const MAX_URL = 2_048;
 const MAX_ANSWER = 16 * 1024;
-const TIMEOUT_MS = 15_000;
 
 /** Makes a guard. */
 export function guard(options: GuardOptions): Guard {
@@ -106,8 +105,7 @@ export function guard(options: GuardOptions): Guard {
     async post({ url: target, headers, body, signal }) {
       const { url, address } = await pin(target);
       const isSecure = url.protocol === "https:";
-      const deadline = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]);
-      deadline.throwIfAborted();
+      signal.throwIfAborted();
       return await new Promise<GuardedAnswer>((done, fail) => {
         const request = (isSecure ? https : http).request({
           host: address,
@@ -119,10 +117,10 @@ export function guard(options: GuardOptions): Guard {
           ...(isSecure && isIP(url.hostname) === 0 ? { servername: url.hostname } : {}),
           ...(options.ca === undefined ? {} : { ca: options.ca }),
         });
-        const abort = () => request.destroy(deadline.reason);
-        deadline.addEventListener("abort", abort, { once: true });
+        const abort = () => request.destroy(signal.reason);
+        signal.addEventListener("abort", abort, { once: true });
         request.on("error", fail);
-        request.on("close", () => deadline.removeEventListener("abort", abort));
+        request.on("close", () => signal.removeEventListener("abort", abort));
         request.on("response", (response) => {
           const parts: Uint8Array[] = [];
           let size = 0;
