@@ -153,7 +153,7 @@ export class Tab {
       reject(new TidingsClientError("closed", "Cannot subscribe: the client is closed"));
     }
     this.#asked.clear();
-    this.#set({ ...this.#snapshot, state: "closed" });
+    if (this.#snapshot.state !== "closed") this.#set({ ...this.#snapshot, state: "closed" });
   }
 
   subscribe(topics: string[], since?: string): Promise<void> {

@@ -1,0 +1,498 @@
+/**
+ * `<tidings-bell>`: a bell with a badge, a panel with the inbox, and toasts. One script tag and one element:
+ *
+ * ```html
+ * <script type="module" src="https://tidings.example/bell.js"></script>
+ * <tidings-bell token-url="/notifications/token"></tidings-bell>
+ * ```
+ *
+ * Holds: what comes from a notification is text, never markup, and its link is followed only when it is safe; permission is
+ * asked only on a click; everything can be done with the keyboard and is said to a screen reader.
+ * @module
+ */
+import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { systemClock } from "../clock.ts";
+import type { InboxCount } from "../protocol.ts";
+import { alertOf, askPermission, chime, permission } from "./bell_alert.ts";
+import { BellInbox, type Filter } from "./bell_inbox.ts";
+import { safeLink } from "./bell_link.ts";
+import { style } from "./bell_style.ts";
+import { type BellTexts, textsFor } from "./bell_texts.ts";
+import { type Toast, Toasts } from "./bell_toasts.ts";
+import { bar, ICONS, timeOf } from "./bell_view.ts";
+import { connect, type GetToken, type InboxItem, type Item, type TidingsClient } from "./mod.ts";
+
+export { connect } from "./mod.ts";
+export { type BellTexts, TEXTS } from "./bell_texts.ts";
+
+const FILTERS: readonly Filter[] = ["all", "unread", "archived"];
+/** Milliseconds between two looks at the inbox while notifications pour in. */
+const GATHER = 150;
+/** What is older than this many milliseconds as it arrives was missed: it is in the inbox and makes no noise. */
+const FRESH = 60_000;
+
+/** The states that are told apart on the screen. */
+type Shown = "live" | "connecting" | "waiting" | "offline" | "closed";
+
+/** The element. Fires `tidings-item` for each notification and a cancelable `tidings-open` when one is opened. */
+export class TidingsBell extends LitElement {
+  static override styles = style;
+  static override properties = {
+    url: {},
+    token: {},
+    tokenUrl: { attribute: "token-url" },
+    topics: {},
+    user: {},
+    toastSeconds: { attribute: "toast-seconds", type: Number },
+    pageSize: { attribute: "page-size", type: Number },
+    sound: {},
+    language: { attribute: "lang" },
+    noTabs: { attribute: "no-tabs", type: Boolean },
+    texts: { attribute: false },
+    getToken: { attribute: false },
+    client: { attribute: false },
+    open: { type: Boolean, reflect: true },
+  };
+
+  /** The gateway. @default where this script came from */
+  declare url: string | undefined;
+  declare token: string | undefined;
+  /** Gives a token, as text or as `{"token"}`, to whoever is signed in on this page. */
+  declare tokenUrl: string | undefined;
+  /** Topics beyond the person's own, separated by commas. */
+  declare topics: string | undefined;
+  declare user: string | undefined;
+  /** 0: no toasts. @default 2 */
+  declare toastSeconds: number;
+  declare pageSize: number;
+  /** Present: a chime; with a value: the address of a sound. */
+  declare sound: string | null | undefined;
+  declare language: string | undefined;
+  declare noTabs: boolean;
+  /** Texts that replace the shipped ones. */
+  declare texts: Partial<BellTexts> | undefined;
+  declare getToken: GetToken | undefined;
+  /** A client that the page has already; the bell does not close it. */
+  declare client: TidingsClient | undefined;
+  declare open: boolean;
+
+  #connected: { client: TidingsClient; stop: () => void } | null = null;
+  #inbox: BellInbox | null = null;
+  readonly #toasts = new Toasts(systemClock, () => this.requestUpdate(), 2_000);
+  #count: InboxCount = { unread: 0, unseen: 0 };
+  #said = "";
+  #start = false;
+  #stale = true;
+  #cancelGather: (() => void) | null = null;
+  #cancelTick = () => {};
+  readonly #seen = new Set<string>();
+  readonly #outside = (event: Event) => {
+    if (!event.composedPath().includes(this)) this.open = false;
+  };
+
+  constructor() {
+    super();
+    this.toastSeconds = 2;
+    this.pageSize = 20;
+    this.open = false;
+    this.noTabs = false;
+  }
+
+  override disconnectedCallback(): void {
+    super.disconnectedCallback();
+    this.#disconnect();
+    this.#listenOutside(false);
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    this.requestUpdate("client");
+  }
+
+  protected override willUpdate(changed: PropertyValues): void {
+    this.#toasts.stay = this.toastSeconds * 1000;
+    const connection = ["url", "token", "tokenUrl", "getToken", "client", "topics", "user", "noTabs"];
+    if (connection.some((name) => changed.has(name))) this.#connect();
+    if (changed.has("open") && this.open) {
+      // opened towards the side where there is room
+      const { left, right } = this.getBoundingClientRect();
+      const rtl = getComputedStyle(this).direction === "rtl";
+      this.#start = rtl ? innerWidth - left < right : left < innerWidth - right;
+    }
+  }
+
+  protected override updated(changed: PropertyValues): void {
+    if (!changed.has("open")) return;
+    this.#listenOutside(this.open);
+    if (this.open) {
+      this.#seen.clear();
+      if (this.#stale || this.#inbox?.loaded !== true) this.#refresh();
+      else this.#look();
+      this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
+      this.#tick();
+    } else {
+      this.#cancelTick();
+      const inside = this.renderRoot instanceof ShadowRoot && this.renderRoot.activeElement !== null;
+      if (inside || changed.get("open") === true && document.activeElement === document.body) {
+        this.#focusBell();
+      }
+    }
+  }
+
+  protected override render(): TemplateResult {
+    const texts = this.#texts();
+    const { unread } = this.#count;
+    const state = this.#state();
+    return html`
+      <button part="button" class="bell" aria-haspopup="dialog" aria-expanded=${this.open ? "true" : "false"}
+        aria-label=${texts.button(unread)} title=${texts.title} @click=${() => this.open = !this.open}
+        @animationend=${(event: Event) => (event.currentTarget as Element).classList.remove("ring")}>
+        ${ICONS.bell}
+        ${unread > 0
+          ? html`<span part="badge" class="badge" aria-hidden="true">${unread > 99 ? "99+" : unread}</span>`
+          : nothing}
+        ${state === "live"
+          ? nothing
+          : html`<span part="state" class="dot ${state}" title=${texts[state]}></span>`}
+      </button>
+      ${this.open ? this.#panel(texts, state) : nothing}
+      <div part="toasts" class="toasts" @pointerenter=${() => this.#toasts.hold(true)}
+        @pointerleave=${() => this.#toasts.hold(false)} @focusin=${() => this.#toasts.hold(true)}
+        @focusout=${() => this.#toasts.hold(false)}>
+        ${this.toastSeconds > 0 ? this.#toasts.list.map((toast) => this.#toast(toast, texts)) : nothing}
+      </div>
+      <div class="away" role="status" aria-live="polite">${this.#said}</div>
+    `;
+  }
+
+  #panel(texts: BellTexts, state: Shown): TemplateResult {
+    const inbox = this.#inbox;
+    const filter = inbox?.filter ?? "all";
+    const items = inbox?.items ?? [];
+    const jobs = this.#toasts.jobs;
+    const empty = { all: texts.empty, unread: texts.emptyUnread, archived: texts.emptyArchived }[filter];
+    return html`
+      <div part="panel" class="panel ${this.#start ? "start" : ""}" role="dialog" aria-label=${texts
+        .title} tabindex="-1"
+        @keydown=${this.#key} @focusout=${this.#left}>
+        <header part="header">
+          <div class="row">
+            <h2>${texts.title}</h2>
+            <button class="link" part="mark-all" ?disabled=${this.#count.unread === 0}
+              @click=${() => this.#mark({ all: true }, "read")}>${texts.markAll}</button>
+            <button class="icon" aria-label=${texts.close} title=${texts.close} @click=${this.#close}>${ICONS
+              .close}</button>
+          </div>
+          <div class="filters" part="filters">
+            ${FILTERS.map((each) =>
+              html`<button aria-pressed=${each === filter ? "true" : "false"} @click=${() =>
+                inbox?.show(each)}>
+                ${texts[each]}</button>`
+            )}
+          </div>
+        </header>
+        <div class="scroll" tabindex="0" role="group" aria-label=${texts[filter]} aria-busy=${inbox?.busy
+          ? "true"
+          : "false"}>
+          ${jobs.length === 0
+            ? nothing
+            : html`<ul part="jobs">${jobs.map((job) => this.#job(job, texts))}</ul>`}
+          ${items.length === 0
+            ? nothing
+            : html`<ul part="list">${items.map((item) => this.#item(item, texts))}</ul>`}
+          ${inbox?.failed
+            ? html`<p class="note" role="alert">${texts.failed}<br>
+              <button class="link" @click=${() => inbox.refresh()}>${texts.retry}</button></p>`
+            : items.length > 0 || jobs.length > 0
+            ? nothing
+            : html`<div class="note">${inbox?.loaded ? [ICONS.bell, empty] : texts.loading}</div>`}
+          ${inbox?.more
+            ? html`<button class="link older" @click=${() => inbox.older()}>${texts.older}</button>`
+            : nothing}
+        </div>
+        <footer part="footer">
+          <span class="dot ${state}"></span><span>${texts[state]}</span>
+          ${permission() === "default"
+            ? html`<button class="link" part="allow" @click=${this.#allow}>${texts.allow}</button>`
+            : nothing}
+        </footer>
+      </div>
+    `;
+  }
+
+  #item(item: InboxItem, texts: BellTexts): TemplateResult {
+    const unread = item.state === "unseen" || item.state === "seen";
+    const archived = item.state === "archived";
+    const act = (name: string, icon: TemplateResult, state: "read" | "unread" | "archived") =>
+      html`
+        <button class="icon" aria-label="${name}: ${item.title ?? item.body ?? item.type}" title=${name}
+          @click=${(event: Event) => this.#act(event, item, state)}>${icon}</button>
+      `;
+    return html`
+      <li part="item" class="item ${unread ? "unread" : ""}" data-id=${item.id}>
+        <span class="mark" part="mark"></span>
+        <div class="main">${this.#content(item, unread ? texts.isUnread : "")}
+          ${timeOf(item.createdAt, systemClock.now(), this.#language())}</div>
+        <div class="actions" part="actions">
+          ${archived ? act(texts.unarchive, ICONS.back, "unread") : [
+            unread ? act(texts.markRead, ICONS.check, "read") : act(texts.markUnread, ICONS.dot, "unread"),
+            act(texts.archive, ICONS.archive, "archived"),
+          ]}
+        </div>
+      </li>
+    `;
+  }
+
+  #content(item: Item, before = ""): TemplateResult {
+    const href = safeLink(item.link, document.baseURI);
+    const title = html`
+      ${before === "" ? nothing : html`<span class="away">${before}: </span>`}<span
+        class="title" part="title" dir="auto">${item.title ?? item.body ?? item.type}</span>
+    `;
+    const open = (event: Event) => this.#follow(event, item);
+    return html`
+      ${href === undefined
+        ? html`<button class="open" @click=${open}>${title}</button>`
+        : html`<a class="open" href=${href} rel="noopener" @click=${open}>${title}</a>`}
+      ${item.title !== undefined && item.body
+        ? html`<p class="body" part="body" dir="auto">${item.body}</p>`
+        : nothing}
+    `;
+  }
+
+  #job({ item, progress = 0 }: Toast, texts: BellTexts): TemplateResult {
+    return html`<li part="item job" class="item"><span class="mark"></span><div class="main">
+      ${this.#content(item)}${this.#bar(item, progress, texts)}</div></li>`;
+  }
+
+  #toast({ key, item, progress }: Toast, texts: BellTexts): TemplateResult {
+    return html`
+      <div part="toast" class="toast" data-id=${item.id}>
+        <div class="main">${this.#content(item)}${progress === undefined
+          ? nothing
+          : this.#bar(item, progress, texts)}</div>
+        <button class="icon" aria-label="${texts.dismiss}: ${item.title ?? item.type}" @click=${() =>
+          this.#toasts.dismiss(key)}>${ICONS.close}</button>
+      </div>
+    `;
+  }
+
+  #bar(item: Item, progress: number, texts: BellTexts): TemplateResult {
+    return bar(progress, item.title ?? item.type, texts.progress(Math.round(progress * 100)));
+  }
+
+  #connect(): void {
+    this.#disconnect();
+    if (!this.isConnected) return;
+    const mine = this.client === undefined;
+    const client = this.client ?? connect(this.#options());
+    const inbox = new BellInbox(client, () => this.#look(), this.pageSize);
+    const stops = [
+      client.on("item", (item) => this.#arrived(item)),
+      client.on("inbox", ({ unread, unseen, changes }) => {
+        this.#count = { unread, unseen };
+        if (changes === undefined) this.#refresh();
+        else inbox.apply(changes);
+        this.requestUpdate();
+      }),
+      client.on("reset", () => this.#refresh()),
+      client.on("state", ({ inbox }) => {
+        if (inbox !== undefined) this.#count = inbox;
+        this.requestUpdate();
+      }),
+    ];
+    if (client.snapshot.inbox !== undefined) this.#count = client.snapshot.inbox;
+    this.#inbox = inbox;
+    this.#stale = true;
+    this.#connected = {
+      client,
+      stop: () => {
+        stops.forEach((stop) => stop());
+        if (mine) client.close();
+      },
+    };
+  }
+
+  #disconnect(): void {
+    this.#connected?.stop();
+    this.#connected = null;
+    this.#cancelGather?.();
+    this.#cancelGather = null;
+    this.#cancelTick();
+    this.#toasts.clear();
+  }
+
+  #options(): Parameters<typeof connect>[0] {
+    const { token, tokenUrl, user } = this;
+    const getToken = this.getToken ??
+      (tokenUrl ? () => fetchToken(new URL(tokenUrl, document.baseURI)) : undefined);
+    return {
+      url: this.url ? new URL(this.url, document.baseURI) : new URL("/", import.meta.url),
+      topics: (this.topics ?? "").split(/[\s,]+/).filter((topic) => topic !== ""),
+      tabs: !this.noTabs,
+      ...(token ? { token } : {}),
+      ...(getToken ? { getToken } : {}),
+      ...(user ? { user } : {}),
+    };
+  }
+
+  #arrived(item: Item & { readonly present?: boolean }): void {
+    this.dispatchEvent(new CustomEvent("tidings-item", { detail: item, bubbles: true, composed: true }));
+    if (item.transient !== true) this.#refresh();
+    if (Math.abs(systemClock.now() - Date.parse(item.createdAt)) > FRESH) return;
+    if (item.present !== true) return;
+    this.#toasts.show(item);
+    if (item.title === undefined && item.body === undefined) return;
+    if (item.transient === true && item.collapseKey !== undefined) return;
+    this.#said = [item.title, item.body].filter((text) => text !== undefined).join(". ");
+    this.renderRoot.querySelector(".bell")?.classList.add("ring");
+    if (this.sound !== null && this.sound !== undefined) void chime(this.sound);
+    if (document.visibilityState === "hidden") void alertOf(item, () => this.#go(item));
+    this.requestUpdate();
+  }
+
+  /** Loads the inbox anew, once for many reasons; not while nobody looks. */
+  #refresh(): void {
+    this.#stale = true;
+    if (!this.open || this.#cancelGather !== null) return;
+    const run = () => {
+      this.#cancelGather = null;
+      this.#stale = false;
+      void this.#inbox?.refresh();
+    };
+    if (this.#inbox?.loaded !== true) run();
+    else this.#cancelGather = systemClock.after(GATHER, run);
+  }
+
+  /** What is on an open panel has been seen. */
+  #look(): void {
+    this.requestUpdate();
+    if (!this.open || document.visibilityState === "hidden") return;
+    const ids = this.#inbox?.items.filter(({ id, state }) => state === "unseen" && !this.#seen.has(id)).map((
+      { id },
+    ) => id);
+    if (ids === undefined || ids.length === 0) return;
+    ids.forEach((id) => this.#seen.add(id));
+    this.#mark(ids, "seen");
+  }
+
+  #mark(what: Parameters<BellInbox["mark"]>[0], state: Parameters<BellInbox["mark"]>[1]): void {
+    this.#inbox?.mark(what, state).catch(() => {
+      // the list was loaded again and shows what is true; that is the message
+      this.requestUpdate();
+    });
+  }
+
+  #act(event: Event, item: InboxItem, state: "read" | "unread" | "archived"): void {
+    const rows = [...this.renderRoot.querySelectorAll(".item .open")];
+    const row = (event.currentTarget as Element).closest(".item")?.querySelector(".open") ?? null;
+    const place = row === null ? 0 : rows.indexOf(row);
+    this.#mark([item.id], state);
+    // a row that goes hands the focus to its neighbour
+    void this.updateComplete.then(() => row?.isConnected === false && this.#focusRow(place));
+  }
+
+  #follow(event: Event, item: Item): void {
+    if (item.transient !== true) this.#mark([item.id], "read");
+    if (!this.#tell(item)) event.preventDefault();
+    else if (safeLink(item.link, document.baseURI) !== undefined) this.open = false;
+  }
+
+  #go(item: Item): void {
+    const href = safeLink(item.link, document.baseURI);
+    this.#mark([item.id], "read");
+    if (this.#tell(item) && href !== undefined) location.assign(href);
+  }
+
+  /** False: the page takes care of it. */
+  #tell(item: Item): boolean {
+    const init = { detail: item, bubbles: true, composed: true, cancelable: true };
+    return this.dispatchEvent(new CustomEvent("tidings-open", init));
+  }
+
+  async #allow(): Promise<void> {
+    await askPermission();
+    this.requestUpdate();
+  }
+
+  readonly #close = () => {
+    this.open = false;
+    this.#focusBell();
+  };
+
+  readonly #key = (event: KeyboardEvent) => {
+    const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
+    const focused = (this.renderRoot as ShadowRoot).activeElement;
+    const place = rows.findIndex((row) => row === focused || row.closest(".item")?.contains(focused));
+    const moves: Record<string, number> = {
+      ArrowDown: place + 1,
+      ArrowUp: place - 1,
+      Home: 0,
+      End: rows.length - 1,
+    };
+    const target = moves[event.key];
+    if (event.key === "Escape") this.#close();
+    else if (target === undefined || rows.length === 0) return;
+    else this.#focusRow(Math.max(0, target));
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  readonly #left = (event: FocusEvent) => {
+    const to = event.relatedTarget as Node | null;
+    if (to !== null && !this.renderRoot.contains(to)) this.open = false;
+  };
+
+  #focusRow(place: number): void {
+    const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
+    const row = rows[Math.min(place, rows.length - 1)];
+    if (row === undefined) this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
+    else row.focus();
+  }
+
+  #focusBell(): void {
+    this.renderRoot.querySelector<HTMLElement>(".bell")?.focus();
+  }
+
+  #listenOutside(listen: boolean): void {
+    if (listen) document.addEventListener("pointerdown", this.#outside);
+    else document.removeEventListener("pointerdown", this.#outside);
+  }
+
+  /** Keeps "3 minutes ago" true. */
+  #tick(): void {
+    this.#cancelTick();
+    this.#cancelTick = systemClock.after(30_000, () => {
+      this.requestUpdate();
+      this.#tick();
+    });
+  }
+
+  #state(): Shown {
+    const state = this.#connected?.client.snapshot.state ?? "closed";
+    if (state === "probing") return "live";
+    return state === "idle" || state === "authorizing" ? "connecting" : state;
+  }
+
+  #language(): string {
+    const near = this.language ?? this.closest<HTMLElement>("[lang]")?.lang;
+    const tag = near || document.documentElement.lang || navigator.language;
+    return Intl.DateTimeFormat.supportedLocalesOf(tag.replace("_", "-")).at(0) ?? "en";
+  }
+
+  #texts(): BellTexts {
+    return textsFor(this.#language(), this.texts);
+  }
+}
+
+async function fetchToken(url: URL): Promise<string> {
+  const response = await fetch(url, {
+    credentials: "include",
+    headers: { accept: "application/json, text/plain" },
+  });
+  if (!response.ok) throw new Error(`Cannot get a token: ${url.pathname} answered ${response.status}`);
+  const text = await response.text();
+  return text.startsWith("{") ? JSON.parse(text).token : text.trim();
+}
+
+if (customElements.get("tidings-bell") === undefined) customElements.define("tidings-bell", TidingsBell);
