@@ -26,21 +26,24 @@ language sql immutable parallel safe as $$
 $$;
 
 -- What the tailer reads: the rows between a cursor and this statement's snapshot in (xid, id) order, at most so many rows
--- and about so many bytes (one row at least). `awake` is how long the flag is still up, in milliseconds. An entry is
+-- and about so many bytes (one row at least). `awake` is how long the flag is still up, in milliseconds; `more`
+-- says that a bound cut the page. An entry is
 -- [id, xid, topic, type, title, body, link, data as text, sender, priority, collapse_key, transient, created_at ms,
 -- expires_at ms].
 create function tidings.read_log(epoch text, xmax xid8, xip xid8[], at bigint[], max_rows integer, max_bytes integer)
-returns table (snapshot text, horizon text, awake double precision, entries json)
+returns table (snapshot text, horizon bigint, awake double precision, more boolean, entries json)
 language plpgsql stable security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_variable
 begin
-  horizon := tidings.check_history(epoch)::text;
+  horizon := tidings.check_history(epoch)::text::bigint;
   snapshot := pg_catalog.pg_current_snapshot()::text;
   select json_agg(json_build_array(p.id, p.xid::text::bigint, p.topic, p.type, p.title, p.body, p.link, p.data::text, p.sender,
            p.priority, p.collapse_key, p.transient, floor(extract(epoch from p.created_at) * 1000)::bigint,
            floor(extract(epoch from p.expires_at) * 1000)::bigint) order by p.xid, p.id)
-  into entries
+           filter (where p.before < max_bytes),
+         coalesce(bool_or(p.before >= max_bytes), false) or count(*) >= max_rows
+  into entries, more
   from (
     select u.*, sum(tidings.stored_bytes(u.body, u.data)) over (order by u.xid, u.id rows unbounded preceding)
              - tidings.stored_bytes(u.body, u.data) as before
@@ -58,34 +61,35 @@ begin
          order by n.xid, n.id limit max_rows)
       ) a order by a.xid, a.id limit max_rows
     ) u
-  ) p
-  where p.before < max_bytes;
+  ) p;
   -- Looked at last: a flag that is seen down here is seen later than the snapshot.
   awake := (select last_value from tidings.awake) - extract(epoch from pg_catalog.clock_timestamp()) * 1000;
   return next;
 end $$;
 
 -- What a session reads when its cursor is older than the gateway's memory: the rows of its topics after its cursor and
--- behind the hub's position (until_*), in (xid, id) order, with the same bounds and the same entries.
+-- behind the hub's position (until_*), in (xid, id) order, with the same bounds and the same entries. `topics` is a JSON array.
 create function tidings.read_topics(
-  epoch text, topics text[], xmax xid8, xip xid8[], at bigint[],
+  epoch text, topics text, xmax xid8, xip xid8[], at bigint[],
   until_xmax xid8, until_xip xid8[], until_at bigint[], max_rows integer, max_bytes integer)
-returns table (snapshot text, horizon text, entries json)
+returns table (snapshot text, horizon bigint, more boolean, entries json)
 language plpgsql stable security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_variable
 begin
-  horizon := tidings.check_history(epoch)::text;
+  horizon := tidings.check_history(epoch)::text::bigint;
   snapshot := pg_catalog.pg_current_snapshot()::text;
   select json_agg(json_build_array(p.id, p.xid::text::bigint, p.topic, p.type, p.title, p.body, p.link, p.data::text, p.sender,
            p.priority, p.collapse_key, p.transient, floor(extract(epoch from p.created_at) * 1000)::bigint,
            floor(extract(epoch from p.expires_at) * 1000)::bigint) order by p.xid, p.id)
-  into entries
+           filter (where p.before < max_bytes),
+         coalesce(bool_or(p.before >= max_bytes), false) or count(*) >= max_rows
+  into entries, more
   from (
     select u.*, sum(tidings.stored_bytes(u.body, u.data)) over (order by u.xid, u.id rows unbounded preceding)
              - tidings.stored_bytes(u.body, u.data) as before
     from (
-      select o.* from unnest(topics) t(topic)
+      select o.* from json_array_elements_text(topics::json) t(topic)
       cross join lateral (
         select * from (
           (select i.* from unnest(xip, at) x(xid, id)
@@ -106,8 +110,7 @@ begin
       ) o
       order by o.xid, o.id limit max_rows
     ) u
-  ) p
-  where p.before < max_bytes;
+  ) p;
   return next;
 end $$;
 

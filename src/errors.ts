@@ -111,9 +111,10 @@ export function toProblem(error: unknown): Problem {
     code: known.code,
     detail: known.message,
   };
-  const { errors, cursor, retryAfter } = known.details;
+  const { errors, cursor, reason, retryAfter } = known.details;
   if (errors !== undefined) problem.errors = errors;
   if (cursor !== undefined) problem.cursor = cursor;
+  if (reason !== undefined) problem.reason = reason;
   if (retryAfter !== undefined) problem.retryAfter = retryAfter;
   return problem;
 }

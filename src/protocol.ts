@@ -69,8 +69,9 @@ export interface Problem {
   detail?: string;
   /** Every violation, by field. */
   errors?: { field: string; message: string }[];
-  /** With `cursor_reset`: the cursor to go on from. */
+  /** With `cursor_reset`: the cursor to go on from, and why. */
   cursor?: string;
+  reason?: ResetReason;
   /** Seconds to wait before trying again. */
   retryAfter?: number;
 }

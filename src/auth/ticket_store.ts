@@ -2,14 +2,14 @@
  * Tickets in Postgres, where every instance finds them. SQL: `sql/005_ticket.sql`.
  * @module
  */
-import type { Sql } from "postgres";
+import type { Statement } from "../database/postgres.ts";
 import type { TicketStore } from "./ticket.ts";
 
 /** The most tickets of one user that are not used. */
 export const MAX_OPEN_TICKETS = 50;
 
 /** The store. Deadlines are the connection pool's. */
-export function createTicketStore(sql: Sql): TicketStore {
+export function createTicketStore(sql: Statement): TicketStore {
   return {
     async create(hash, identity, ttl) {
       const [row] = await sql<{ endsAt: Date | null }[]>`

@@ -1,0 +1,123 @@
+/**
+ * The log's statements: every call is one SQL function of sql/002_doorbell.sql and sql/004_feed.sql with bound values.
+ * @module
+ */
+import { type Cursor, fromSnapshot } from "../log/cursor.ts";
+import { type Entry, type Row, toRow } from "../log/row.ts";
+import { type Database, sqlState } from "./postgres.ts";
+
+/** How much one read takes at most; one row is always taken. */
+export interface PageLimits {
+  rows: number;
+  /** Bytes of body and data as stored. */
+  bytes: number;
+}
+
+/** The rows of a read, in (xid, id) order. */
+export interface LogPage {
+  /** The snapshot of the statement that read. */
+  snapshot: Cursor;
+  /** Everything up to this xid may have been purged. */
+  horizon: number;
+  /** Whether a limit cut the page. */
+  more: boolean;
+  rows: Row[];
+}
+
+/** The cursor belongs to another history than the one that the database has now. */
+export class HistoryChanged extends Error {
+  override readonly name = "HistoryChanged";
+}
+
+/** The log's statements. */
+export interface LogStore {
+  /** Makes this database's history ours when it is not; returns its epoch. */
+  adopt(): Promise<string>;
+  /** The rows after a cursor; `awake`: how long the flag is still up, in ms. @throws {HistoryChanged} */
+  read(after: Cursor, limits: PageLimits): Promise<LogPage & { awake: number }>;
+  /** The rows of some topics after one cursor and behind another. @throws {HistoryChanged} */
+  readTopics(topics: readonly string[], after: Cursor, until: Cursor, limits: PageLimits): Promise<LogPage>;
+  /** The xid from which on to read for "so many milliseconds ago". */
+  xidSince(ms: number): Promise<number>;
+  /** Holds the flag up for so many milliseconds; rings if it was down. */
+  stayAwake(ms: number): Promise<void>;
+}
+
+interface PageRecord {
+  snapshot: string;
+  horizon: string;
+  more: boolean;
+  entries: Entry[] | null;
+}
+
+/** The statements on a pool. */
+export function createLogStore(database: Database): LogStore {
+  return {
+    async adopt() {
+      const [row] = await database.query<{ epoch: string }>(
+        (sql) => sql`select tidings.adopt() as epoch`,
+        600_000,
+      );
+      return row!.epoch;
+    },
+    async read(after, limits) {
+      const [record] = await guarded(
+        database.query<PageRecord & { awake: number }>((sql) =>
+          sql`select * from tidings.read_log(${after.epoch}, ${String(after.xmax)}::text::xid8, ${
+            xids(after)
+          }::text::xid8[],
+          ${ids(after)}::text::bigint[], ${limits.rows}, ${limits.bytes})`
+        ),
+      );
+      return { ...page(after.epoch, record!), awake: record!.awake };
+    },
+    async readTopics(topics, after, until, limits) {
+      const [record] = await guarded(
+        database.query<PageRecord>((sql) =>
+          sql`select * from tidings.read_topics(${after.epoch}, ${JSON.stringify(topics)}::text,
+          ${String(after.xmax)}::text::xid8, ${xids(after)}::text::xid8[], ${ids(after)}::text::bigint[],
+          ${String(until.xmax)}::text::xid8, ${xids(until)}::text::xid8[], ${ids(until)}::text::bigint[],
+          ${limits.rows}, ${limits.bytes})`
+        ),
+      );
+      return page(after.epoch, record!);
+    },
+    async xidSince(ms) {
+      const [row] = await database.query<{ xid: string }>((sql) =>
+        sql`select tidings.xid_since(make_interval(secs => ${ms / 1000}))::text as xid`
+      );
+      return Number(row!.xid);
+    },
+    async stayAwake(ms) {
+      await database.query((sql) => sql`select tidings.stay_awake(${ms})`);
+    },
+  };
+}
+
+function page(epoch: string, record: PageRecord): LogPage {
+  return {
+    snapshot: fromSnapshot(epoch, record.snapshot),
+    horizon: Number(record.horizon),
+    more: record.more,
+    rows: (record.entries ?? []).map(toRow),
+  };
+}
+
+function xids(cursor: Cursor): string {
+  return `{${cursor.gaps.map((gap) => gap.xid).join()}}`;
+}
+
+function ids(cursor: Cursor): string {
+  return `{${cursor.gaps.map((gap) => gap.id).join()}}`;
+}
+
+async function guarded<T>(result: Promise<T>): Promise<T> {
+  try {
+    return await result;
+  } catch (error) {
+    if (sqlState(error) === "TD002") {
+      throw new HistoryChanged("The database history has changed", { cause: error });
+    }
+    throw error;
+  }
+}

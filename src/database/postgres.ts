@@ -1,0 +1,141 @@
+/**
+ * The pool of connections: every query has a deadline, every failure to reach the server is one error (`unavailable`).
+ *
+ * It never opens a transaction: the driver ends the whole process when a backend dies inside one, so an operation is one
+ * statement, and what belongs together is an SQL function. A query that does not come back even after its deadline and a
+ * cancel means that the connection is dead without saying so; then the pool is replaced.
+ * @module
+ */
+import postgres from "postgres";
+import type { Clock } from "../clock.ts";
+import { TidingsError } from "../errors.ts";
+import type { Service } from "../service.ts";
+
+/** The driver's tagged template. */
+export type Sql = postgres.Sql;
+
+/** A statement as a tagged template with bound values. The driver's own `sql` is one, without deadlines. */
+export type Statement = <T extends readonly (object | undefined)[]>(
+  template: TemplateStringsArray,
+  ...values: readonly postgres.ParameterOrFragment<never>[]
+) => Promise<T>;
+
+/** How to reach the server. */
+export interface DatabaseOptions {
+  url: string;
+  /** Connections at most. */
+  max: number;
+  /** False behind a transaction pooler, which neither keeps prepared statements nor takes settings at connect. */
+  prepare: boolean;
+  /** Shown in pg_stat_activity. */
+  name: string;
+  /** Milliseconds a query may take unless it says otherwise. @default 10000 */
+  deadline?: number;
+}
+
+/** A pool. */
+export interface Database extends Service {
+  /**
+   * Runs one statement and waits at most its deadline.
+   * @throws {TidingsError} `unavailable` when the server cannot be reached or does not answer in time; the driver's
+   * PostgresError otherwise.
+   */
+  query<T>(build: (sql: Sql) => postgres.PendingQuery<never>, deadline?: number): Promise<T[]>;
+  /** The same as a tagged template, with the usual deadline. */
+  readonly sql: Statement;
+}
+
+/** SQLSTATE classes and codes that say "the server is not there", not "the statement is wrong". */
+const GONE = /^(08|57P0[123]|53|58|25006|XX000)/;
+/** What the driver itself calls it. */
+const DRIVER_GONE =
+  /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENOENT)/;
+
+/** Options of the driver that every connection of this program shares. */
+export function connection(
+  url: string,
+  name: string,
+): postgres.Options<Record<string, postgres.PostgresType>> {
+  return {
+    connect_timeout: 10,
+    fetch_types: false,
+    onnotice: () => {},
+    connection: { application_name: name },
+    ...(url.startsWith("postgres") ? {} : { ssl: false }),
+  };
+}
+
+/** The SQLSTATE of an error, or the driver's code, or undefined. */
+export function sqlState(error: unknown): string | undefined {
+  const code = (error as { code?: unknown } | null)?.code;
+  return typeof code === "string" ? code : undefined;
+}
+
+/** Whether the error means that the server cannot be reached at the moment. */
+export function isGone(error: unknown): boolean {
+  const code = sqlState(error);
+  return code !== undefined && (GONE.test(code) || DRIVER_GONE.test(code));
+}
+
+/** A pool that is open after `start`. */
+export function createDatabase(options: DatabaseOptions, deps: { clock: Clock }): Database {
+  const { url, max, prepare, name, deadline: usual = 10_000 } = options;
+  let sql: Sql | undefined;
+
+  function open(): Sql {
+    const settings = connection(url, name);
+    if (prepare) settings.connection = { ...settings.connection, statement_timeout: 60_000 };
+    return postgres(url, { ...settings, max, prepare });
+  }
+
+  const database: Database = {
+    name: "database",
+    async start() {
+      sql ??= open();
+      await database.sql`select 1`;
+    },
+    async stop() {
+      const closing = sql;
+      sql = undefined;
+      await closing?.end({ timeout: 5 });
+    },
+    async query<T>(build: (sql: Sql) => postgres.PendingQuery<never>, deadline = usual): Promise<T[]> {
+      if (sql === undefined) throw new TidingsError("unavailable", "The database is closed");
+      const used = sql;
+      const pending = build(used);
+      const late = Promise.withResolvers<never>();
+      const cancels = [deps.clock.after(deadline, () => {
+        late.reject(
+          new TidingsError("unavailable", `The database did not answer within ${deadline} ms`, {
+            retryAfter: 1,
+          }),
+        );
+        pending.cancel();
+        cancels.push(deps.clock.after(5_000, () => replace(used)));
+      })];
+      const settled = () => cancels.forEach((cancel) => cancel());
+      pending.then(settled, settled);
+      try {
+        return await Promise.race([pending, late.promise]) as unknown as T[];
+      } catch (error) {
+        if (!isGone(error)) throw error;
+        throw new TidingsError("unavailable", "The database cannot be reached at the moment", {
+          cause: error,
+          retryAfter: 1,
+        });
+      }
+    },
+    sql: (template, ...values) =>
+      database.query((sql) => sql(template, ...values) as unknown as postgres.PendingQuery<never>) as Promise<
+        never
+      >,
+  };
+  return database;
+
+  /** Gives up every connection of a pool in which one no longer answers. */
+  function replace(dead: Sql): void {
+    if (sql !== dead) return;
+    sql = open();
+    dead.end({ timeout: 0 }).then(undefined, () => undefined);
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * Opens sessions: where a client begins, whether its cursor can be used, and how many there may be.
+ * @module
+ */
+import { type Chance, type Clock, jitter } from "../clock.ts";
+import { TidingsError } from "../errors.ts";
+import { Batch } from "../log/batch.ts";
+import { type Cursor, isPast, splice, startingAt } from "../log/cursor.ts";
+import { HistoryChanged, type LogStore } from "../database/log_store.ts";
+import type { InboxCount, ResetReason } from "../protocol.ts";
+import type { Service } from "../service.ts";
+import { createGate } from "./gate.ts";
+import type { Hub } from "./hub.ts";
+import {
+  type Control,
+  type Followed,
+  type History,
+  Session,
+  type SessionDeps,
+  type Sink,
+} from "./session.ts";
+import { ALL, userTopic } from "./topic.ts";
+
+/** Where a client begins. */
+export type Since = { at: "now" } | { at: "earliest" } | { at: "ago"; ms: number } | {
+  at: "cursor";
+  cursor: Cursor;
+};
+
+/** What a person has besides the log: the inbox's side of a feed. */
+export interface People {
+  /** The topics that the person follows, as they are after this call began. */
+  followed(user: string): Promise<Followed[]>;
+  count(user: string): Promise<InboxCount>;
+}
+
+/** How to serve. */
+export interface FeedOptions {
+  /** Rows of one page. @default 100 */
+  page?: number;
+  /** History reads at a time. @default 8 */
+  readers?: number;
+  /** Sessions at most, of everybody and of one person. @default 50000 and 100 */
+  sessions?: number;
+  perUser?: number;
+}
+
+/** Who opens a session. Its topics are already allowed. */
+export interface OpenRequest {
+  user: string;
+  topics: readonly string[];
+  since: Since;
+  /** Rows of one page; @default the feed's */
+  page?: number;
+}
+
+/** An open session that does not deliver yet: `session.open()` begins. */
+export interface Opened {
+  session: Session;
+  /** Its cursor could not be used: it begins at the present instead, and the client has to be told. */
+  reset?: ResetReason;
+}
+
+/** A session's way to be told that the gateway stops; called once. */
+export interface Reconnectable {
+  /** Tell the client to come back, then end. */
+  reconnect(): void;
+}
+
+/** The feed. Its `stop` tells every session to come back, each at a random moment within the drain time. */
+export interface Feed extends Service {
+  open(request: OpenRequest, sink: Sink & Reconnectable): Promise<Opened>;
+  /** Where a client begins, or why its cursor cannot be used. */
+  locate(since: Since): Promise<Cursor | ResetReason>;
+  /** Whether it is stopping: nobody is let in. */
+  readonly draining: boolean;
+  readonly sessions: number;
+}
+
+const PLAUSIBLE_WAIT = 5_000;
+
+/** Reads pages of history, so many at a time. */
+export function createHistory(store: LogStore, readers: number): History {
+  const gate = createGate(readers);
+  return {
+    read(topics, after, until, rows, signal) {
+      return gate.pass(async () => {
+        const page = await store.readTopics(topics, after, until, { rows, bytes: 1024 * 1024 });
+        const last = page.rows.at(-1);
+        const end = page.more && last !== undefined ? splice(after, until, last) : until;
+        return {
+          batch: new Batch([{ rows: page.rows, from: after, to: until }], end, after),
+          horizon: page.horizon,
+        };
+      }, signal);
+    },
+  };
+}
+
+/** The feed of one gateway. */
+export function createFeed(
+  options: FeedOptions & { drain: number },
+  deps: {
+    hub: Hub;
+    store: LogStore;
+    clock: Clock;
+    chance: Chance;
+    /** Resolves when everything that was committed before the call is known to the hub, or a page of it. */
+    refresh(signal: AbortSignal): Promise<void>;
+    control: Control;
+    followed: People["followed"];
+    failed(error: unknown): void;
+  },
+): Feed {
+  const { page = 100, readers = 8, sessions: most = 50_000, perUser = 100, drain } = options;
+  const { hub, store, clock, chance } = deps;
+  const history = createHistory(store, readers);
+  const open = new Map<Session, Reconnectable>();
+  const users = new Map<string, number>();
+  let reserved = 0;
+  let draining = false;
+
+  async function locate(since: Since): Promise<Cursor | ResetReason> {
+    const here = hub.position;
+    switch (since.at) {
+      case "now":
+        return here;
+      case "earliest":
+        return startingAt(here.epoch, hub.horizon + 1);
+      case "ago":
+        return startingAt(here.epoch, Math.max(hub.horizon + 1, await store.xidSince(since.ms)));
+      case "cursor": {
+        const { cursor } = since;
+        if (cursor.epoch !== here.epoch) return "history";
+        if (cursor.xmax > hub.seen) {
+          // Another instance may be a little ahead; what the database has not begun yet, nobody was given.
+          const wait = AbortSignal.timeout(PLAUSIBLE_WAIT);
+          try {
+            await deps.refresh(wait);
+          } catch (error) {
+            if (!wait.aborted) throw error;
+            throw new TidingsError("unavailable", "The log cannot be read at the moment", {
+              retryAfter: 1,
+              cause: error,
+            });
+          }
+          if (cursor.epoch !== hub.position.epoch) return "history";
+          if (cursor.xmax > hub.seen) return "unknown";
+        }
+        return isPast(cursor, hub.horizon) ? cursor : "retention";
+      }
+    }
+  }
+
+  function reserve(user: string): () => void {
+    if (draining) {
+      throw new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
+        retryAfter: 1,
+      });
+    }
+    const mine = users.get(user) ?? 0;
+    if (mine >= perUser || reserved >= most) {
+      throw new TidingsError(
+        "too_many_sessions",
+        mine >= perUser
+          ? `Cannot open another session: this user has ${mine}; close one`
+          : "Cannot open another session: this gateway is full; try another",
+        { retryAfter: 5 },
+      );
+    }
+    reserved++;
+    users.set(user, mine + 1);
+    return () => {
+      reserved--;
+      const left = (users.get(user) ?? 1) - 1;
+      if (left === 0) users.delete(user);
+      else users.set(user, left);
+    };
+  }
+
+  const common: Omit<SessionDeps, "page"> = {
+    hub,
+    history,
+    control: deps.control,
+    failed(error) {
+      if (!(error instanceof HistoryChanged)) deps.failed(error);
+    },
+    pause: (attempt, signal) =>
+      clock.sleep(jitter(Math.min(5_000, 100 * 2 ** Math.min(attempt, 10)), chance), signal),
+  };
+
+  return {
+    name: "feed",
+    locate,
+    get draining() {
+      return draining;
+    },
+    get sessions() {
+      return open.size;
+    },
+    async open(request, sink) {
+      const release = reserve(request.user);
+      try {
+        const start = await locate(request.since);
+        let reset = typeof start === "string" ? start : undefined;
+        // First the position, then what is followed: a follow in between comes as a row after the position.
+        let position = typeof start === "string" ? hub.position : start;
+        const followed = await deps.followed(request.user);
+        if (position.epoch !== hub.position.epoch) {
+          position = hub.position;
+          reset = "history";
+        }
+        if (draining) {
+          throw new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
+            retryAfter: 1,
+          });
+        }
+        const always = [userTopic(request.user), ALL, ...request.topics].map((topic) => ({ topic }));
+        const session = new Session({ ...common, page: request.page ?? page }, sink, position, [
+          ...always,
+          ...followed,
+        ]);
+        open.set(session, sink);
+        session.signal.addEventListener("abort", () => {
+          open.delete(session);
+          release();
+        }, { once: true });
+        return reset === undefined ? { session } : { session, reset };
+      } catch (error) {
+        release();
+        throw error;
+      }
+    },
+    start() {
+      draining = false;
+      return Promise.resolve();
+    },
+    async stop() {
+      draining = true;
+      await Promise.all([...open].map(async ([session, sink]) => {
+        await clock.sleep(chance() * drain, session.signal).catch(() => undefined);
+        if (!session.closed) sink.reconnect();
+      }));
+    },
+  };
+}

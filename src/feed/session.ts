@@ -1,0 +1,362 @@
+/**
+ * One client's reading of the log, whatever its transport: the one place where history meets live.
+ *
+ * A session is either *live*, and the hub hands it its rows; or it *catches up*: it reads pages after its own position, from
+ * the hub's window or from the database, until it has reached the hub's position, and is live from that moment on. Nothing
+ * is buffered for it. Opening with an old cursor, a slow reader, a new subscription and a followed topic are all the same
+ * thing: catching up from a position.
+ *
+ * Invariants:
+ * - Everything behind `position` is delivered or was not meant for it; nothing after it is delivered. So its cursor may be
+ *   handed out at any time.
+ * - A row that the client holds already (its cursor is ahead of this hub) is not delivered again.
+ * - After the sink said "no more", nothing is written until it has drained.
+ * @module
+ */
+import { TidingsError } from "../errors.ts";
+import type { InboxChange, InboxCount, ResetReason } from "../protocol.ts";
+import type { Batch } from "../log/batch.ts";
+import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../log/cursor.ts";
+import { isControl, type Row } from "../log/row.ts";
+import type { Hub, Subscriber } from "./hub.ts";
+
+/** Where a session's output goes; a transport. Its methods must neither throw nor wait. */
+export interface Sink {
+  /** Takes rows. False: it takes no more until it calls {@link Session.drained}. */
+  items(batch: Batch): boolean;
+  /** Its cursor could not be used; it goes on from this one. */
+  reset(reason: ResetReason, cursor: string): void;
+  /** The person's inbox changed. */
+  inbox(event: InboxEvent): void;
+  /** The session is over for this reason; the sink closes. */
+  close(error: TidingsError): void;
+  /** The session has become live. */
+  live?(): void;
+}
+
+/** The person's counts as they are now, and what changed them. */
+export interface InboxEvent extends InboxCount {
+  changes?: InboxChange[];
+}
+
+/** Reads what the window no longer holds. */
+export interface History {
+  /** Rows of the topics after a position and behind another, one page of them; `horizon` as the database has it. */
+  read(topics: readonly string[], after: Cursor, until: Cursor, rows: number, signal: AbortSignal): Promise<
+    { batch: Batch; horizon: number }
+  >;
+}
+
+/** Steers a session by a `tidings.*` row of its own log. */
+export type Control = (row: Row, session: Session) => void;
+
+/** What a session needs. */
+export interface SessionDeps {
+  hub: Hub;
+  history: History;
+  control: Control;
+  /** Rows of one page. */
+  page: number;
+  /** A failed history read; the session tries again after a pause. */
+  failed(error: unknown): void;
+  pause(attempt: number, signal: AbortSignal): Promise<void>;
+}
+
+/** A topic that was followed from a definite place on: nothing behind it counts. */
+export interface Followed {
+  topic: string;
+  since?: Cursor;
+}
+
+/** One client's reading. */
+export class Session implements Subscriber {
+  readonly #deps: SessionDeps;
+  readonly #sink: Sink;
+  readonly #topics = new Set<string>();
+  /** Where a topic begins for this session, until its position is past that. */
+  readonly #floors = new Map<string, Cursor>();
+  readonly #ended = new AbortController();
+  /** Its own position while it catches up; undefined: live, the hub's. */
+  #position: Cursor | undefined;
+  /** What the client holds beyond the hub's position. */
+  #ahead: Cursor | undefined;
+  #drained: (() => void) | undefined;
+  #full = false;
+  #catching = false;
+  #backfills: { topics: readonly string[]; since: Cursor; resolve: () => void }[] = [];
+  #horizon: number;
+
+  constructor(deps: SessionDeps, sink: Sink, start: Cursor, topics: Iterable<Followed>) {
+    this.#deps = deps;
+    this.#sink = sink;
+    this.#position = start;
+    this.#horizon = deps.hub.horizon;
+    deps.hub.watch(this);
+    for (const { topic, since } of topics) this.#join(topic, since);
+  }
+
+  /** Begins to deliver. */
+  open(): void {
+    this.#catchUp();
+  }
+
+  get topics(): readonly string[] {
+    return [...this.#topics];
+  }
+
+  has(topic: string): boolean {
+    return this.#topics.has(topic);
+  }
+
+  get closed(): boolean {
+    return this.#ended.signal.aborted;
+  }
+
+  /** Aborted when the session ends. */
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** Whether the hub delivers to it. */
+  get live(): boolean {
+    return this.#position === undefined;
+  }
+
+  /** Everything behind this is delivered. */
+  get position(): Cursor {
+    if (this.#position !== undefined) return this.#position;
+    const { position } = this.#deps.hub;
+    return this.#ahead === undefined ? position : merge(this.#ahead, position);
+  }
+
+  /** The position, written. */
+  get cursor(): string {
+    return formatCursor(this.position);
+  }
+
+  /** Adds topics from the session's position on; those of `since`, from there (a follow that is not reached yet). */
+  subscribe(topics: Iterable<Followed>): void {
+    for (const { topic, since } of topics) this.#join(topic, since);
+  }
+
+  unsubscribe(topics: Iterable<string>): void {
+    for (const topic of topics) {
+      if (!this.#topics.delete(topic)) continue;
+      this.#floors.delete(topic);
+      this.#deps.hub.leave(topic, this);
+    }
+  }
+
+  /**
+   * Adds topics and delivers their rows from `since` up to the session's position, before anything newer of any topic.
+   * Until it resolves the session's cursor says nothing about these topics. Resolves as well when the session ends.
+   */
+  backfill(topics: readonly string[], since: Cursor): Promise<void> {
+    return new Promise((resolve) => {
+      this.#position = this.position;
+      this.#backfills.push({ topics, since, resolve });
+      this.#catchUp();
+    });
+  }
+
+  /** The sink can take more. */
+  drained(): void {
+    this.#full = false;
+    this.#drained?.();
+  }
+
+  /** For the control: tells the client of its inbox. */
+  inbox(event: InboxEvent): void {
+    if (!this.closed) this.#sink.inbox(event);
+  }
+
+  /** From the hub. */
+  deliver(batch: Batch): void {
+    if (this.#position !== undefined) return;
+    let mine = batch;
+    if (this.#ahead !== undefined) {
+      const held = this.#ahead;
+      mine = batch.filter((row) => !isBehind(held, row), held);
+      if (covers(this.#deps.hub.position, held)) this.#ahead = undefined;
+    }
+    if (this.#floors.size > 0) mine = mine.filter((row) => this.#counts(row));
+    if (mine.rows.length > 0 && !this.#emit(mine)) this.#catchUp();
+  }
+
+  /** From the hub: another history began. */
+  restart(): void {
+    if (this.closed) return;
+    this.#ahead = undefined;
+    this.#floors.clear();
+    this.#reset("history");
+  }
+
+  /** Ends without telling the sink. */
+  end(): void {
+    if (this.closed) return;
+    this.#ended.abort();
+    this.#deps.hub.unwatch(this);
+    for (const topic of this.#topics) this.#deps.hub.leave(topic, this);
+    for (const { resolve } of this.#backfills.splice(0)) resolve();
+    this.#drained?.();
+  }
+
+  /** Ends and tells the sink why. */
+  close(error: TidingsError): void {
+    if (this.closed) return;
+    this.end();
+    this.#sink.close(error);
+  }
+
+  #join(topic: string, since?: Cursor): void {
+    if (since !== undefined && !covers(this.position, since)) this.#floors.set(topic, since);
+    if (this.#topics.has(topic)) return;
+    this.#topics.add(topic);
+    this.#deps.hub.join(topic, this);
+  }
+
+  #counts(row: Row): boolean {
+    const floor = this.#floors.get(row.topic);
+    if (floor === undefined) return true;
+    if (isBehind(floor, row)) return false;
+    if (covers(this.position, floor)) this.#floors.delete(row.topic);
+    return true;
+  }
+
+  #reset(reason: ResetReason): void {
+    const { hub } = this.#deps;
+    this.#position = undefined;
+    this.#horizon = hub.horizon;
+    this.#sink.reset(reason, formatCursor(hub.position));
+    this.#sink.live?.();
+  }
+
+  /**
+   * Hands rows to the sink; control rows to the control. False: the session is no longer live (the sink is full, or a
+   * control row changed what it wants) and has a position of its own.
+   */
+  #emit(batch: Batch): boolean {
+    const { rows } = batch;
+    const at = rows.findIndex(isControl);
+    if (at < 0) {
+      if (this.#sink.items(batch)) return true;
+      this.#full = true;
+      this.#position ??= batch.end;
+      return false;
+    }
+    // Up to the control row; what is beyond is read again from there, with the topics as they are then.
+    this.#position = batch.positionAt(at);
+    if (at > 0 && !this.#sink.items(batch.slice(0, at))) this.#full = true;
+    this.#deps.control(rows[at]!, this);
+    return false;
+  }
+
+  /** Reads on until the hub's position is reached. Runs at most once at a time. */
+  #catchUp(): void {
+    if (this.#catching || this.closed) return;
+    this.#catching = true;
+    this.#run().catch((error) => {
+      this.close(
+        error instanceof TidingsError
+          ? error
+          : new TidingsError("internal", "The feed failed", { cause: error }),
+      );
+    });
+  }
+
+  async #run(): Promise<void> {
+    const { hub } = this.#deps;
+    try {
+      while (!this.closed && this.#position !== undefined) {
+        if (this.#full) await this.#drain();
+        const next = this.#backfills.shift();
+        if (next !== undefined) {
+          await this.#fill(next.topics, next.since);
+          next.resolve();
+          continue;
+        }
+        const after = this.#position;
+        if (covers(after, hub.position)) {
+          this.#position = undefined;
+          this.#ahead = covers(hub.position, after) ? undefined : after;
+          this.#sink.live?.();
+          return;
+        }
+        const page = await this.#page(after, hub.position, (row) => this.#topics.has(row.topic), this.topics);
+        // A reset in between has moved it elsewhere.
+        if (page === undefined || this.#position !== after) continue;
+        const mine = this.#floors.size > 0 ? page.filter((row) => this.#counts(row)) : page;
+        if (mine.rows.length === 0 || this.#emit(mine) || !mine.rows.some(isControl)) {
+          this.#position = page.end;
+        }
+      }
+    } finally {
+      // At once, not a turn later: a delivery in between must be able to start it again.
+      this.#catching = false;
+    }
+  }
+
+  async #fill(topics: readonly string[], since: Cursor): Promise<void> {
+    const added = topics.filter((topic) => !this.#topics.has(topic));
+    const until = this.position;
+    for (const topic of added) this.#join(topic);
+    const wanted = new Set(added);
+    let after = since;
+    while (!this.closed && added.length > 0 && !covers(after, until)) {
+      const page = await this.#page(
+        after,
+        until,
+        (row) => wanted.has(row.topic) && isBehind(until, row),
+        added,
+      );
+      if (page === undefined) return;
+      after = page.end;
+      if (page.rows.length > 0) await this.#write(page);
+    }
+  }
+
+  async #write(batch: Batch): Promise<void> {
+    if (this.#full) await this.#drain();
+    if (!this.closed && !this.#sink.items(batch)) this.#full = true;
+  }
+
+  /** The next page; undefined when the session ended or was reset meanwhile. */
+  async #page(
+    after: Cursor,
+    until: Cursor,
+    wants: (row: Row) => boolean,
+    topics: readonly string[],
+  ): Promise<Batch | undefined> {
+    const { hub, history, page, failed, pause } = this.#deps;
+    const kept = hub.window.read(after, until, wants, page);
+    if (kept !== undefined) return kept;
+    for (let attempt = 0; !this.closed; attempt++) {
+      try {
+        const { batch, horizon } = await history.read(topics, after, until, page, this.signal);
+        if (this.closed) return undefined;
+        if (hub.position.epoch !== after.epoch) return undefined;
+        if (horizon > this.#horizon && !isPast(after, horizon)) {
+          this.#reset("retention");
+          return undefined;
+        }
+        return batch;
+      } catch (error) {
+        if (this.closed) return undefined;
+        failed(error);
+        await pause(attempt, this.signal).catch(() => undefined);
+        if (hub.position.epoch !== after.epoch) return undefined;
+      }
+    }
+    return undefined;
+  }
+
+  #drain(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#drained = () => {
+        this.#drained = undefined;
+        resolve();
+      };
+      if (!this.#full || this.closed) this.#drained();
+    });
+  }
+}

@@ -1,0 +1,51 @@
+/**
+ * The log as one service: the listener hears the bell, the tailer reads, the consumer gets every stretch in order.
+ * @module
+ */
+import type { Chance, Clock } from "../clock.ts";
+import type { LogStore } from "../database/log_store.ts";
+import type { Database } from "../database/postgres.ts";
+import { compose, type Service } from "../service.ts";
+import { createListener } from "./listener.ts";
+import {
+  createTailer,
+  type LogConsumer,
+  type Tailer,
+  type TailerEvents,
+  type TailerOptions,
+} from "./tailer.ts";
+
+/** What the log needs. */
+export interface LogDeps {
+  database: Database;
+  store: LogStore;
+  clock: Clock;
+  chance: Chance;
+  consumer: LogConsumer;
+  events: TailerEvents & {
+    /** The bell did not ring, or rings again. */
+    bell(alive: boolean): void;
+  };
+}
+
+/** The log. */
+export interface Log extends Service {
+  readonly tailer: Tailer;
+}
+
+/** The log of one gateway; `start` resolves when it has a position and hears the bell. */
+export function createLog(
+  options: TailerOptions & { listenUrl: string; instance: string },
+  deps: LogDeps,
+): Log {
+  const { database, store, clock, chance, consumer, events } = deps;
+  const tailer = createTailer(options, { store, clock, chance, consumer, events });
+  const listener = createListener({ url: options.listenUrl, instance: options.instance }, {
+    database,
+    clock,
+    chance,
+    events: { ring: () => tailer.ring(), heard: (alive) => events.bell(alive) },
+  });
+  const both = compose("the log", [tailer, listener]);
+  return { name: "the log", tailer, start: both.start, stop: both.stop };
+}

@@ -1,0 +1,77 @@
+/**
+ * One row of the log as the gateway holds it: what routing needs, and the JSON of its item, made once for all who get it.
+ * @module
+ */
+import type { Item } from "../notification.ts";
+import type { Place } from "./cursor.ts";
+
+/** A row of the log. */
+export interface Row extends Place {
+  readonly topic: string;
+  readonly type: string;
+  /** The item ({@link Item}) as JSON text. */
+  readonly json: string;
+  /** Milliseconds since the epoch; absent: it does not expire. */
+  readonly expiresAt?: number;
+}
+
+/** An entry as `tidings.read_log` gives it. */
+export type Entry = [
+  id: number,
+  xid: number,
+  topic: string,
+  type: string,
+  title: string | null,
+  body: string | null,
+  link: string | null,
+  data: string | null,
+  sender: string | null,
+  priority: string | null,
+  collapseKey: string | null,
+  transient: boolean,
+  createdAt: number,
+  expiresAt: number | null,
+];
+
+/** Types that steer a session and are never shown as items. */
+export function isControl(row: Row): boolean {
+  return row.type.startsWith("tidings.");
+}
+
+/** The item of a row, parsed. */
+export function itemOf(row: Row): Item {
+  return JSON.parse(row.json);
+}
+
+/** Makes the row of an entry. `data` is passed through as PostgreSQL wrote it, so that its numbers keep their digits. */
+export function toRow(entry: Entry): Row {
+  const [
+    id,
+    xid,
+    topic,
+    type,
+    title,
+    body,
+    link,
+    data,
+    sender,
+    priority,
+    collapseKey,
+    transient,
+    createdAt,
+    expiresAt,
+  ] = entry;
+  let json = `{"id":"${id}","topic":${JSON.stringify(topic)},"type":${JSON.stringify(type)}`;
+  if (title !== null) json += `,"title":${JSON.stringify(title)}`;
+  if (body !== null) json += `,"body":${JSON.stringify(body)}`;
+  if (link !== null) json += `,"link":${JSON.stringify(link)}`;
+  if (data !== null) json += `,"data":${data}`;
+  if (sender !== null) json += `,"sender":${JSON.stringify(sender)}`;
+  if (priority !== null) json += `,"priority":"${priority}"`;
+  if (collapseKey !== null) json += `,"collapseKey":${JSON.stringify(collapseKey)}`;
+  if (transient) json += `,"transient":true`;
+  json += `,"createdAt":"${new Date(createdAt).toISOString()}"`;
+  if (expiresAt !== null) json += `,"expiresAt":"${new Date(expiresAt).toISOString()}"`;
+  json += "}";
+  return expiresAt === null ? { id, xid, topic, type, json } : { id, xid, topic, type, json, expiresAt };
+}

@@ -1,0 +1,181 @@
+/**
+ * Reads the log as it grows and hands each stretch to the hub. One per gateway; it alone decides, by the doorbell, when to
+ * read.
+ *
+ * Invariants:
+ * - Stretches follow each other without a gap or an overlap: each begins where the one before ended.
+ * - A failed read changes nothing: the next one begins at the same position.
+ * - When the database's history changed, its rows are not read as if they were ours: the history is adopted, and the
+ *   consumer starts over at a new position.
+ * @module
+ */
+import { type Chance, type Clock, jitter } from "../clock.ts";
+import type { Service } from "../service.ts";
+import { HistoryChanged, type LogStore, type PageLimits } from "../database/log_store.ts";
+import type { Stretch } from "./batch.ts";
+import { type Cursor, splice, startingAt } from "./cursor.ts";
+import { Doorbell, type DoorbellOptions } from "./doorbell.ts";
+
+/** Who gets what is read; called in order, never again before it returned. */
+export interface LogConsumer {
+  /** The log begins, or begins anew, here. Everything before belongs to another history or to nobody. */
+  begin(position: Cursor, horizon: number): void;
+  /** The next stretch; often without rows. */
+  advance(stretch: Stretch, horizon: number): void;
+}
+
+/** How to read. */
+export interface TailerOptions {
+  limits?: PageLimits;
+  doorbell?: Partial<DoorbellOptions>;
+}
+
+/** Tells of failures and recoveries; repeated failures are told once. */
+export interface TailerEvents {
+  failed(error: unknown): void;
+  recovered(): void;
+}
+
+/** The tailer. */
+export interface Tailer extends Service {
+  /** The bell. */
+  ring(): void;
+  /** Resolves when a read that began after this call came back; rejects with the signal's reason. */
+  refresh(signal: AbortSignal): Promise<void>;
+  /** Whether the last read succeeded, and when (clock's ms). */
+  readonly health: { ok: boolean; at: number };
+  /** For metrics. */
+  readonly phase: Doorbell["phase"];
+}
+
+const LIMITS: PageLimits = { rows: 1_000, bytes: 1024 * 1024 };
+const RETRY = 250;
+const RETRY_MOST = 5_000;
+
+/** A tailer; `start` resolves when it has its first position. */
+export function createTailer(
+  options: TailerOptions,
+  deps: { store: LogStore; clock: Clock; chance: Chance; consumer: LogConsumer; events: TailerEvents },
+): Tailer {
+  const { limits = LIMITS } = options;
+  const { store, clock, chance, consumer, events } = deps;
+  const doorbell = new Doorbell(options.doorbell);
+  const health = { ok: false, at: 0 };
+  let position: Cursor | undefined;
+  let stopping: AbortController | undefined;
+  let loop: Promise<void> | undefined;
+  let wake: (() => void) | undefined;
+  let waiting: (() => void)[] = [];
+
+  async function begin(): Promise<void> {
+    const epoch = await store.adopt();
+    const { snapshot, horizon } = await store.read(startingAt(epoch, Number.MAX_SAFE_INTEGER), limits);
+    position = snapshot;
+    consumer.begin(snapshot, horizon);
+    doorbell.ring();
+  }
+
+  async function read(from: Cursor): Promise<void> {
+    const answered = waiting;
+    waiting = [];
+    try {
+      const { snapshot, rows, more, horizon, awake } = await store.read(from, limits);
+      const last = rows.at(-1);
+      const to = more && last !== undefined ? splice(from, snapshot, last) : snapshot;
+      position = to;
+      consumer.advance({ rows, from, to }, horizon);
+      const transactions = new Set(rows.map((row) => row.xid)).size;
+      doorbell.read(
+        { more, transactions, awake, inProgress: snapshot.gaps.map((gap) => gap.xid) },
+        clock.now(),
+      );
+      succeed();
+      for (const answer of answered) answer();
+    } catch (error) {
+      waiting.push(...answered);
+      throw error;
+    }
+  }
+
+  function succeed(): void {
+    if (!health.ok) events.recovered();
+    health.ok = true;
+    health.at = clock.now();
+  }
+
+  async function run(signal: AbortSignal): Promise<void> {
+    let failures = 0;
+    while (!signal.aborted) {
+      try {
+        if (position === undefined) await begin();
+        const action = doorbell.decide(clock.now());
+        if (action.do === "read") await read(position!);
+        else if (action.do === "hold") await store.stayAwake(action.ms);
+        else await rest(action.ms, signal);
+        if (action.do === "sleep") doorbell.ring();
+        failures = 0;
+      } catch (error) {
+        if (signal.aborted) return;
+        doorbell.ring();
+        if (error instanceof HistoryChanged) {
+          position = undefined;
+          continue;
+        }
+        if (health.ok || failures === 0) events.failed(error);
+        health.ok = false;
+        await rest(jitter(Math.min(RETRY_MOST, RETRY * 2 ** Math.min(failures++, 10)), chance), signal);
+      }
+    }
+  }
+
+  /** Waits, unless the bell rings. */
+  function rest(ms: number, signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const done = () => {
+        cancel();
+        wake = undefined;
+        signal.removeEventListener("abort", done);
+        resolve();
+      };
+      const cancel = clock.after(ms, done);
+      wake = done;
+      signal.addEventListener("abort", done, { once: true });
+    });
+  }
+
+  return {
+    name: "tailer",
+    health,
+    get phase() {
+      return doorbell.phase;
+    },
+    async start() {
+      if (stopping !== undefined) return;
+      stopping = new AbortController();
+      await begin();
+      succeed();
+      loop = run(stopping.signal);
+    },
+    async stop() {
+      stopping?.abort();
+      await loop;
+      loop = stopping = undefined;
+    },
+    ring() {
+      doorbell.ring();
+      wake?.();
+    },
+    refresh(signal) {
+      return new Promise((resolve, reject) => {
+        const abort = () => reject(signal.reason);
+        if (signal.aborted) return abort();
+        signal.addEventListener("abort", abort, { once: true });
+        waiting.push(() => {
+          signal.removeEventListener("abort", abort);
+          resolve();
+        });
+        this.ring();
+      });
+    },
+  };
+}

@@ -1,0 +1,142 @@
+/**
+ * The feed by long-poll (and short-poll, `wait=0`): a session that ends with its first rows. `ETag` is the cursor.
+ * @module
+ */
+import type { Identity } from "../auth/identity.ts";
+import { TidingsError } from "../errors.ts";
+import type { Reconnectable, Since } from "../feed/feed.ts";
+import type { Session, Sink } from "../feed/session.ts";
+import type { Batch } from "../log/batch.ts";
+import { formatCursor } from "../log/cursor.ts";
+import { atExpiry, parseNumber, parseSince, parseTopics, type TransportDeps } from "./negotiate.ts";
+
+/** Seconds a poll may wait. */
+export const WAIT = { usual: 25, most: 60 } as const;
+/** Items of one answer. */
+export const LIMIT = { usual: 100, most: 1_000 } as const;
+
+/** A poll's request. */
+export interface PollRequest {
+  query: URLSearchParams;
+  identity: Identity;
+  lastEventId: string | undefined;
+  ifNoneMatch: string | undefined;
+  /** Aborted when the client is gone. */
+  signal: AbortSignal;
+}
+
+/** Answers one poll. @throws {TidingsError} `cursor_reset` with the cursor to go on from */
+export async function longPoll(request: PollRequest, deps: TransportDeps): Promise<Response> {
+  const { query, identity, signal } = request;
+  const topics = parseTopics(query.get("topics"));
+  const wait = parseNumber(query.get("wait"), "wait", WAIT.usual, 0, WAIT.most);
+  const limit = parseNumber(query.get("limit"), "limit", LIMIT.usual, 1, LIMIT.most);
+  const tag = request.ifNoneMatch?.match(/^(?:W\/)?"([^"]*)"$/)?.[1];
+  const since = parseSince(request.lastEventId ?? query.get("since") ?? tag);
+  await deps.authorize(identity, topics);
+
+  const answer = new Answer(wait === 0);
+  const { session, reset } = await deps.feed.open(
+    { user: identity.user, topics, since, page: limit },
+    answer,
+  );
+  const cancels: (() => void)[] = [];
+  try {
+    if (reset !== undefined) throw cursorReset(session.cursor, reset);
+    const gone = () => answer.done.resolve();
+    signal.addEventListener("abort", gone, { once: true });
+    cancels.push(
+      () => signal.removeEventListener("abort", gone),
+      deps.clock.after(wait === 0 ? WAIT.usual * 1_000 : wait * 1_000, gone),
+      atExpiry(identity, deps.clock, gone),
+    );
+    session.open();
+    await answer.done.promise;
+    if (answer.error !== undefined) throw answer.error;
+    const inbox = await deps.count(identity.user);
+    return toResponse(answer.batch?.first(limit), session, inbox, { since, tag, leaving: answer.leaving });
+  } finally {
+    for (const cancel of cancels) cancel();
+    session.end();
+  }
+}
+
+/** Takes the first rows, or the first other reason to answer. */
+class Answer implements Sink, Reconnectable {
+  readonly done = Promise.withResolvers<void>();
+  batch: Batch | undefined;
+  error: TidingsError | undefined;
+  leaving = false;
+  readonly #atOnce: boolean;
+
+  constructor(atOnce: boolean) {
+    this.#atOnce = atOnce;
+  }
+
+  items(batch: Batch): boolean {
+    this.batch ??= batch;
+    this.done.resolve();
+    return false;
+  }
+
+  live(): void {
+    if (this.#atOnce) this.done.resolve();
+  }
+
+  inbox(): void {
+    this.done.resolve();
+  }
+
+  reset(reason: "history" | "retention" | "unknown", cursor: string): void {
+    this.error = cursorReset(cursor, reason);
+    this.done.resolve();
+  }
+
+  close(error: TidingsError): void {
+    this.error = error;
+    this.done.resolve();
+  }
+
+  reconnect(): void {
+    this.leaving = true;
+    this.done.resolve();
+  }
+}
+
+function toResponse(
+  batch: Batch | undefined,
+  session: Session,
+  inbox: { unread: number; unseen: number },
+  { since, tag, leaving }: { since: Since; tag: string | undefined; leaving: boolean },
+): Response {
+  const cursor = batch?.cursor ?? session.cursor;
+  const headers = new Headers({ "cache-control": "no-store", "content-type": "application/json" });
+  if (leaving) headers.set("connection", "close");
+  if (
+    batch === undefined && tag !== undefined && since.at === "cursor" && formatCursor(since.cursor) === tag
+  ) {
+    headers.delete("content-type");
+    headers.set("etag", `"${tag}"`);
+    return new Response(null, { status: 304, headers });
+  }
+  headers.set("etag", `"${cursor}"`);
+  const items = batch?.rows.map((row) => row.json).join(",") ?? "";
+  const body = `{"cursor":${JSON.stringify(cursor)},"items":[${items}],"inbox":${JSON.stringify(inbox)}}`;
+  return new Response(body, { headers });
+}
+
+function cursorReset(cursor: string, reason: "history" | "retention" | "unknown"): TidingsError {
+  const why = {
+    history: "it belongs to another history of the database",
+    retention: "notifications after it have been purged",
+    unknown: "it was not issued by this database",
+  }[reason];
+  return new TidingsError(
+    "cursor_reset",
+    `Cannot go on from this cursor: ${why}; reload, then go on from the given cursor`,
+    {
+      cursor,
+      reason,
+    },
+  );
+}

@@ -1,0 +1,140 @@
+/**
+ * What every transport of the feed shares: reading the request, the rights to its topics, the end of its token.
+ * @module
+ */
+import { type Identity, maySubscribe } from "../auth/identity.ts";
+import type { CredentialsDeps } from "../auth/credentials.ts";
+import type { Clock } from "../clock.ts";
+import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
+import { TidingsError } from "../errors.ts";
+import type { Feed, Since } from "../feed/feed.ts";
+import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
+import { parseCursor } from "../log/cursor.ts";
+import type { ClientFrame, InboxCount, Publication, Welcome } from "../protocol.ts";
+import type { Session } from "../feed/session.ts";
+
+/** Seconds between two signs of life. */
+export const HEARTBEAT = 15;
+/** Topics that one session may add. */
+export const MAX_TOPICS = 100;
+/** Bytes that may wait in one client's socket before it is read for no more. */
+export const BUFFER = 256 * 1024;
+
+/** What a client may do besides reading; each resolves when it is committed. */
+export interface Actions {
+  /** Sends; resolves to the ids. */
+  publish(identity: Identity, publication: Publication): Promise<string[]>;
+  /** Marks in the person's inbox. */
+  mark(identity: Identity, mark: Mark): Promise<void>;
+  /** The client has shown everything up to this cursor. */
+  acknowledge(identity: Identity, session: Session, cursor: string): Promise<void>;
+}
+
+/** A `mark` frame. */
+export type Mark = Omit<Extract<ClientFrame, { op: "mark" }>, "op" | "ref">;
+
+/** What a transport works with. */
+export interface TransportDeps {
+  feed: Feed;
+  credentials: CredentialsDeps;
+  /** Rejects with `forbidden` unless the person may read all of the topics. */
+  authorize(identity: Identity, topics: readonly string[]): Promise<void>;
+  count(user: string): Promise<InboxCount>;
+  actions: Actions;
+  clock: Clock;
+}
+
+/** Rights by the token alone. @throws {TidingsError} `forbidden`, naming the topics */
+export function authorizeByToken(identity: Identity, topics: readonly string[]): void {
+  const refused = topics.filter((topic) => !maySubscribe(identity, topic));
+  if (refused.length === 0) return;
+  throw new TidingsError(
+    "forbidden",
+    `Cannot subscribe: the token does not allow ${refused.map(quote).join(", ")}`,
+    {
+      errors: refused.map((topic) => ({
+        field: "topics",
+        message: `${quote(topic)} is not covered by the token's claim tidings.subscribe`,
+      })),
+    },
+  );
+}
+
+/** Topics of a query (`a,b`). */
+export function parseTopics(text: string | null | undefined): string[] {
+  return text === null || text === undefined || text === "" ? [] : checkTopics(text.split(","));
+}
+
+/** Checks topics from outside; drops repetitions. */
+export function checkTopics(topics: readonly string[]): string[] {
+  const wrong = topics.find((topic) => !isTopic(topic));
+  if (wrong !== undefined) throw invalid("topics", `${TOPIC_EXPECTED}; got ${quote(wrong)}`);
+  if (topics.length > MAX_TOPICS) throw invalid("topics", `expected at most ${MAX_TOPICS} topics`);
+  return [...new Set(topics)];
+}
+
+/** Where to begin: `now`, `earliest`, a duration or a cursor. */
+export function parseSince(text: string | null | undefined, field = "since"): Since {
+  if (text === null || text === undefined || text === "" || text === "now") return { at: "now" };
+  if (text === "earliest") return { at: "earliest" };
+  const ms = parseDuration(text);
+  if (ms !== undefined) return { at: "ago", ms };
+  const cursor = parseCursor(text);
+  if (cursor === undefined) {
+    throw invalid(
+      field,
+      `expected a cursor, "now", "earliest" or a duration (${DURATION_EXPECTED}); got ${quote(text)}`,
+    );
+  }
+  return { at: "cursor", cursor };
+}
+
+/** A whole number of a query. */
+export function parseNumber(
+  text: string | null | undefined,
+  field: string,
+  usual: number,
+  least: number,
+  most: number,
+): number {
+  if (text === null || text === undefined || text === "") return usual;
+  const number = /^\d{1,9}$/.test(text) ? Number(text) : NaN;
+  if (!(number >= least && number <= most)) {
+    throw invalid(field, `expected a whole number from ${least} to ${most}; got ${quote(text)}`);
+  }
+  return number;
+}
+
+/** What a client is told first. */
+export async function welcome(session: Session, identity: Identity, deps: TransportDeps): Promise<Welcome> {
+  const inbox = await deps.count(identity.user);
+  return {
+    session: crypto.randomUUID(),
+    user: identity.user,
+    cursor: session.cursor,
+    topics: [...session.topics],
+    inbox,
+    heartbeat: HEARTBEAT,
+    ...(identity.expiresAt === undefined ? {} : { expiresAt: new Date(identity.expiresAt).toISOString() }),
+  };
+}
+
+/** The error that ends a session when its token does. */
+export function expired(): TidingsError {
+  return new TidingsError("token_expired", "The token has expired: come back with a fresh one");
+}
+
+/** Runs at the token's end; the returned function cancels. */
+export function atExpiry(identity: Identity, clock: Clock, run: () => void): () => void {
+  if (identity.expiresAt === undefined) return () => undefined;
+  return clock.after(Math.max(0, identity.expiresAt - clock.now()), run);
+}
+
+/** A violation of one field. */
+export function invalid(field: string, message: string): TidingsError {
+  return new TidingsError("invalid_request", `${field}: ${message}`, { errors: [{ field, message }] });
+}
+
+function quote(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+}

@@ -1,0 +1,104 @@
+/**
+ * `GET /v1/feed`: one URL, negotiated. `Accept: text/event-stream` gets server-sent events, everything else a long-poll;
+ * upgrades never come here.
+ * @module
+ */
+import type { HttpBindings } from "@hono/node-server";
+import { OpenAPIHono, z } from "@hono/zod-openapi";
+import type { AuthEnv } from "../auth/middleware.ts";
+import { PATHS } from "../protocol.ts";
+import type { Heart } from "./heart.ts";
+import { LIMIT, longPoll, WAIT } from "./longpoll.ts";
+import type { TransportDeps } from "./negotiate.ts";
+import { serveEvents } from "./sse.ts";
+
+/** The adapter's mark on an answer that was written by other means. */
+const ALREADY_SENT = "x-hono-already-sent";
+
+/** The adapter looks for its mark only on answers that have been looked into. */
+export function sentAlready(response: Response): Response {
+  if (response.headers.has(ALREADY_SENT)) void response.body;
+  return response;
+}
+
+/** The route; `authenticate` has to run before it. */
+export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthEnv> {
+  const app = new OpenAPIHono<AuthEnv>();
+  app.openAPIRegistry.registerPath({
+    method: "get",
+    path: PATHS.feed,
+    summary: "The feed: what was missed, then live",
+    description:
+      "With `Upgrade: websocket` a WebSocket (`tidings.v1`), with `Accept: text/event-stream` server-sent events, otherwise a " +
+      "long-poll. Always includes `user:<sub>`, `all` and what the person follows. PROTOCOL.md is the reference.",
+    tags: ["feed"],
+    request: {
+      query: z.object({
+        since: z.string().optional().openapi({
+          description: "A cursor, `now`, `earliest`, or a duration such as `10m`",
+        }),
+        topics: z.string().optional().openapi({ description: "Further topics, separated by commas" }),
+        wait: z.coerce.number().int().min(0).max(WAIT.most).default(WAIT.usual).openapi({
+          description: "Long-poll: seconds",
+        }),
+        limit: z.coerce.number().int().min(1).max(LIMIT.most).default(LIMIT.usual).openapi({
+          description: "Long-poll: items at most",
+        }),
+      }),
+      headers: z.object({ "Last-Event-ID": z.string().optional(), "If-None-Match": z.string().optional() }),
+    },
+    responses: {
+      200: {
+        description: "Items, perhaps none, and the cursor to go on from",
+        content: {
+          "application/json": {
+            schema: z.object({
+              cursor: z.string(),
+              items: z.array(
+                z.looseObject({ id: z.string(), topic: z.string(), type: z.string(), createdAt: z.string() })
+                  .openapi("Item"),
+              ),
+              inbox: z.object({ unread: z.int(), unseen: z.int() }),
+            }),
+          },
+          "text/event-stream": { schema: z.string() },
+        },
+      },
+      304: { description: "Nothing new after `If-None-Match`" },
+      400: { description: "`invalid_request`, by field" },
+      401: { description: "`token_required`, `invalid_token` or `token_expired`" },
+      403: { description: "`forbidden`: a topic that the token does not allow" },
+      409: { description: "`cursor_reset`, with the `cursor` to go on from" },
+      429: { description: "`too_many_sessions`" },
+      503: { description: "`restarting` or `unavailable`" },
+    },
+  });
+  app.get(PATHS.feed, async (c) => {
+    const { outgoing } = c.env as HttpBindings;
+    const query = new URL(c.req.url).searchParams;
+    const identity = c.get("identity");
+    const lastEventId = c.req.header("last-event-id");
+    if (wantsEvents(c.req.header("accept"))) {
+      await serveEvents(
+        { query, identity, lastEventId, response: outgoing, headers: c.res.headers },
+        deps,
+        heart,
+      );
+      return new Response(null, { headers: { [ALREADY_SENT]: "true" } });
+    }
+    const gone = new AbortController();
+    outgoing.once("close", () => gone.abort());
+    return await longPoll(
+      { query, identity, lastEventId, ifNoneMatch: c.req.header("if-none-match"), signal: gone.signal },
+      deps,
+    );
+  });
+  return app;
+}
+
+/** Whether events are named and not refused. */
+function wantsEvents(accept: string | undefined): boolean {
+  return (accept ?? "").split(",").some((part) =>
+    /^\s*text\/event-stream\s*(;|$)/i.test(part) && !/;\s*q=0(\.0*)?\s*(;|$)/i.test(part)
+  );
+}

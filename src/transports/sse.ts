@@ -1,0 +1,142 @@
+/**
+ * The feed as server-sent events (WHATWG HTML, section 9.2), written straight to the response so that its buffer can be
+ * seen. Each event's `id` is the cursor after it; between events an `id` alone moves `Last-Event-ID`.
+ * @module
+ */
+import type { ServerResponse } from "node:http";
+import type { Identity } from "../auth/identity.ts";
+import { type TidingsError, toProblem } from "../errors.ts";
+import type { Reconnectable } from "../feed/feed.ts";
+import type { InboxEvent, Session, Sink } from "../feed/session.ts";
+import type { Batch } from "../log/batch.ts";
+import { EVENTS, type ResetReason } from "../protocol.ts";
+import { WRITE_UNIT } from "../stall_guard.ts";
+import type { Heart } from "./heart.ts";
+import {
+  atExpiry,
+  BUFFER,
+  expired,
+  parseSince,
+  parseTopics,
+  type TransportDeps,
+  welcome,
+} from "./negotiate.ts";
+
+/** A stream's request. */
+export interface EventsRequest {
+  query: URLSearchParams;
+  identity: Identity;
+  lastEventId: string | undefined;
+  response: ServerResponse;
+  /** Headers that the middleware added (CORS, request id). */
+  headers: Headers;
+}
+
+/** Milliseconds after which a client is asked to come back by itself. */
+const RETRY = 2_000;
+
+/** Opens the stream and returns when it has begun; it ends by itself. Throws only before the first byte. */
+export async function serveEvents(request: EventsRequest, deps: TransportDeps, heart: Heart): Promise<void> {
+  const { query, identity, response } = request;
+  const topics = parseTopics(query.get("topics"));
+  const since = parseSince(
+    request.lastEventId ?? query.get("since"),
+    request.lastEventId === undefined ? "since" : "Last-Event-ID",
+  );
+  await deps.authorize(identity, topics);
+  const stream = new EventStream(response);
+  const { session, reset } = await deps.feed.open({ user: identity.user, topics, since }, stream);
+  try {
+    const hello = await welcome(session, identity, deps);
+    if (response.destroyed) return session.end();
+    for (const [name, value] of request.headers) response.setHeader(name, value);
+    response.writeHead(200, {
+      "content-type": "text/event-stream; charset=utf-8",
+      "cache-control": "no-cache, no-transform",
+      "x-accel-buffering": "no",
+    });
+    stream.begin(session, heart, atExpiry(identity, deps.clock, () => session.close(expired())));
+    stream.write(
+      `retry: ${RETRY}\nid: ${session.cursor}\nevent: ${EVENTS.welcome}\ndata: ${JSON.stringify(hello)}\n\n`,
+    );
+    if (reset !== undefined) stream.reset(reset, session.cursor);
+    session.open();
+  } catch (error) {
+    session.end();
+    throw error;
+  }
+}
+
+/** One response that stays open. */
+class EventStream implements Sink, Reconnectable {
+  readonly #response: ServerResponse;
+  #session: Session | undefined;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+  }
+
+  begin(session: Session, heart: Heart, cancelExpiry: () => void): void {
+    this.#session = session;
+    heart.add(this);
+    this.#response.on("drain", () => session.drained());
+    this.#response.once("close", () => session.end());
+    session.signal.addEventListener("abort", () => {
+      heart.remove(this);
+      cancelExpiry();
+    }, { once: true });
+  }
+
+  items(batch: Batch): boolean {
+    this.write(batch.encoded(EventStream, encode));
+    return this.#response.writableLength < BUFFER;
+  }
+
+  inbox(event: InboxEvent): void {
+    this.write(`event: ${EVENTS.inbox}\ndata: ${JSON.stringify(event)}\n\n`);
+  }
+
+  reset(reason: ResetReason, cursor: string): void {
+    this.write(`id: ${cursor}\nevent: ${EVENTS.reset}\ndata: ${JSON.stringify({ reason, cursor })}\n\n`);
+  }
+
+  close(error: TidingsError): void {
+    this.write(`event: error\ndata: ${JSON.stringify(toProblem(error))}\n\n`);
+    this.#response.end();
+  }
+
+  reconnect(): void {
+    const session = this.#session;
+    if (session === undefined) return;
+    this.write(`id: ${session.cursor}\nevent: ${EVENTS.reconnect}\ndata: {"after":0}\n\n`);
+    session.end();
+    this.#response.end();
+  }
+
+  /** A block of `id` alone sets Last-Event-ID and makes no event. */
+  beat(): void {
+    if (this.#session !== undefined && this.#response.writableLength < BUFFER) {
+      this.write(`id: ${this.#session.cursor}\n\n`);
+    }
+  }
+
+  write(text: string): void {
+    if (this.#response.destroyed || this.#response.writableEnded) return;
+    if (text.length <= WRITE_UNIT) {
+      this.#response.write(text);
+      return;
+    }
+    const bytes = Buffer.from(text);
+    for (let start = 0; start < bytes.length; start += WRITE_UNIT) {
+      this.#response.write(bytes.subarray(start, start + WRITE_UNIT));
+    }
+  }
+}
+
+function encode(batch: Batch): string {
+  let text = "";
+  for (const [index, row] of batch.rows.entries()) {
+    text += `event: ${row.type}\nid: ${batch.cursorAt(index)}\ndata: ${row.json}\n\n`;
+  }
+  return text;
+}
