@@ -45,13 +45,23 @@ export function mask(text: string): string {
 
 function formatter(format: Config["log"]["format"]): TextFormatter {
   const terminal = Deno.stdout.isTerminal();
-  if (format === "json" || (format === "auto" && !terminal)) return getJsonLinesFormatter();
+  if (format === "json" || (format === "auto" && !terminal)) {
+    const json = getJsonLinesFormatter();
+    return (record) => json({ ...record, message: [record.message.map(bare).join("")] });
+  }
   return terminal && !Deno.noColor
-    ? getAnsiColorFormatter({ timestamp: "time" })
-    : getTextFormatter({ timestamp: "date-time-timezone" });
+    ? getAnsiColorFormatter({ timestamp: "time", value: "bare" })
+    : getTextFormatter({ timestamp: "date-time-timezone", value: "bare" });
 }
 
 function masked(formatter: TextFormatter): (record: LogRecord) => readonly unknown[] {
   // "%s": a "%" in the line is not a directive
   return (record) => ["%s", mask(formatter(record)).trimEnd()];
+}
+
+/** A part of a message: text as it is, anything else as Deno shows it, on one line. */
+function bare(part: unknown): string {
+  return typeof part === "string"
+    ? part
+    : Deno.inspect(part, { breakLength: Infinity, compact: true, colors: false });
 }

@@ -7,7 +7,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type KeySource, mint } from "./auth/token.ts";
-import { systemChance, systemClock } from "./clock.ts";
+import { type Clock, systemChance, systemClock } from "./clock.ts";
 import { type Config, readConfig } from "./config.ts";
 import { type Embedded, embedded, URL_FILE } from "./database/embedded.ts";
 import { migrate } from "./database/migrate.ts";
@@ -26,7 +26,7 @@ export async function runProgram(
   grace: number = STOP_GRACE,
 ): Promise<never> {
   const clock = systemClock;
-  const asked = stopSignal();
+  const asked = stopSignal(clock);
   let program: Service | undefined;
   try {
     const config = readConfig();
@@ -123,22 +123,29 @@ async function welcome(
 
 const DEV_TOKEN_SECONDS = 30 * 86_400;
 
-/** Resolves at the first signal to stop; the second ends the process. */
-function stopSignal(): Promise<void> {
+/**
+ * Resolves at the first signal to stop; a second one ends the process. Under `deno task`, one Ctrl-C arrives twice within a
+ * millisecond or two: from the terminal, and passed on. So what comes right after the first is the same.
+ */
+function stopSignal(clock: Clock): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
-  let asked = false;
+  let askedAt: number | undefined;
   const signals: [Deno.Signal, number][] = [["SIGINT", 130], ["SIGTERM", 143]];
   for (const [signal, code] of signals) {
     if (Deno.build.os === "windows" && signal === "SIGTERM") continue;
     Deno.addSignalListener(signal, () => {
-      if (asked) Deno.exit(code);
-      asked = true;
+      if (askedAt !== undefined && clock.now() - askedAt >= SAME_SIGNAL) Deno.exit(code);
+      if (askedAt !== undefined) return;
+      askedAt = clock.now();
       getLogger(["tidings"]).info("Stopping on {signal}", { signal });
       resolve();
     });
   }
   return promise;
 }
+
+/** Milliseconds. */
+const SAME_SIGNAL = 300;
 
 function explain(error: unknown): string {
   if (error instanceof StartError) return error.message;

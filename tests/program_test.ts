@@ -105,15 +105,22 @@ Deno.test("a server in recovery is one line", async () => {
   );
 });
 
-Deno.test("a second signal ends a program whose stop does not come to an end", async () => {
+Deno.test("a second signal ends a program whose stop does not come to an end, and one that came twice does not", async () => {
   await using here = await place();
   await using database = await testDatabase({ migrated: false });
   await using process = start(PROGRAM, ["never"], { ...here.env, DATABASE_URL: database.url });
   await answer(process);
+  const begun = Date.now();
   process.signal("SIGINT");
   await process.until(/^stopping$/m);
-  process.signal("SIGINT");
-  assert.equal((await process.ended).code, 130);
+  let code: number | undefined;
+  process.ended.then((ended) => code = ended.code);
+  while (code === undefined) {
+    process.signal("SIGINT");
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+  assert.equal(code, 130);
+  assert.ok(Date.now() - begun >= 300);
 });
 
 Deno.test("a stop that does not come to an end is cut short after its time", async () => {

@@ -17,6 +17,7 @@ export interface Process extends AsyncDisposable {
   readonly pid: number;
   /** Resolves with the match as soon as the output (stdout, then stderr) matches; rejects when the process ends before. */
   until(pattern: RegExp): Promise<RegExpExecArray>;
+  /** Signals it, unless it has ended. */
   signal(name: Deno.Signal): void;
   ended: Promise<Ended>;
 }
@@ -61,10 +62,16 @@ export function start(script: string, args: string[] = [], env: Record<string, s
       }
     },
     signal(name) {
-      child.kill(name);
+      if (over) return;
+      try {
+        child.kill(name);
+      } catch (error) {
+        // it has just ended
+        if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
+      }
     },
     async [Symbol.asyncDispose]() {
-      if (!over) child.kill("SIGKILL");
+      this.signal("SIGKILL");
       await ended;
     },
   };
