@@ -67,7 +67,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     clock,
     chance,
     consumer: {
-      begin: (position, horizon) => hub.begin(position, horizon),
+      startAt: (position, horizon) => hub.startAt(position, horizon),
       advance: (stretch, horizon) => hub.advance(stretch, horizon, clock.now()),
     },
     events: {

@@ -33,13 +33,13 @@ export interface Hub {
   /** Told of every restart, topic or none. */
   watch(subscriber: Subscriber): void;
   unwatch(subscriber: Subscriber): void;
-  begin(position: Cursor, horizon: number): void;
+  startAt(position: Cursor, horizon: number): void;
   advance(stretch: Stretch, horizon: number, now: number): void;
   /** Topics with somebody on them, for metrics. */
   readonly topics: number;
 }
 
-/** An empty hub, at no position until `begin`. */
+/** An empty hub, at no position until `startAt`. */
 export function createHub(limits: Partial<WindowLimits> = {}): Hub {
   const topics = new Map<string, Set<Subscriber>>();
   const watchers = new Set<Subscriber>();
@@ -112,7 +112,7 @@ export function createHub(limits: Partial<WindowLimits> = {}): Hub {
     unwatch(subscriber) {
       watchers.delete(subscriber);
     },
-    begin(start, purged) {
+    startAt(start, purged) {
       const anew = position.epoch !== "" && position.epoch !== start.epoch;
       position = start;
       window = new Window(start, limits);

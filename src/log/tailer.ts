@@ -19,7 +19,7 @@ import { Doorbell, type DoorbellOptions } from "./doorbell.ts";
 /** Who gets what is read; called in order, never again before it returned. */
 export interface LogConsumer {
   /** The log begins, or begins anew, here. Everything before belongs to another history or to nobody. */
-  begin(position: Cursor, horizon: number): void;
+  startAt(position: Cursor, horizon: number): void;
   /** The next stretch; often without rows. */
   advance(stretch: Stretch, horizon: number): void;
 }
@@ -71,7 +71,7 @@ export function createTailer(
     const epoch = await store.adopt();
     const { snapshot, horizon } = await store.read(startingAt(epoch, Number.MAX_SAFE_INTEGER), limits);
     position = snapshot;
-    consumer.begin(snapshot, horizon);
+    consumer.startAt(snapshot, horizon);
     doorbell.ring();
   }
 
