@@ -13,14 +13,14 @@ import { createTickets } from "./auth/ticket.ts";
 import { createVerifier, type KeySource } from "./auth/token.ts";
 import type { Chance, Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
-import { createLogStore } from "./database/log_store.ts";
+import { createLogStore, type LogStore } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
 import { TidingsError, toProblem } from "./errors.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
-import { createHttpServer } from "./server.ts";
+import { createHttpServer, type ServerLimits } from "./server.ts";
 import { compose, type Service } from "./service.ts";
 import { createHeart } from "./transports/heart.ts";
 import { authorizeByToken, HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
@@ -38,6 +38,10 @@ export interface GatewayDeps {
   clock: Clock;
   chance: Chance;
   fetch: typeof fetch;
+  /** Stands between the gateway and the log's statements, where a test holds them back. */
+  store?: (store: LogStore) => LogStore;
+  /** The HTTP server's bounds. @default the server's own */
+  limits?: Partial<ServerLimits>;
 }
 
 /** A running gateway. `stop` drains: clients are told to come back elsewhere, and what was accepted is finished. */
@@ -59,7 +63,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     prepare: !pooled,
     name: `tidings ${instance}`,
   }, { clock });
-  const store = createLogStore(database);
+  const statements = createLogStore(database);
+  const store = deps.store?.(statements) ?? statements;
   const hub = createHub();
   const tail = createLog({ listenUrl: deps.database.listenUrl, instance }, {
     database,
@@ -138,6 +143,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       { paths: [PATHS.feed], protocols: [SUBPROTOCOL], fallback: true, upgrade: websocket.upgrade },
     ]),
     clock,
+    ...(deps.limits === undefined ? {} : { limits: deps.limits }),
   });
 
   // Stopped in reverse: first the feed tells its sessions, then the server ends, then the log, last the pool.
