@@ -28,7 +28,7 @@ const LAYERS = [
   ["config.ts", "app.ts"],
   ["gateway.ts", "dev_secret.ts", "logging.ts", "reference.ts"],
   ["program.ts"],
-  ["main.ts", "cli.ts"],
+  ["main.ts", "cli.ts", "build.ts"],
 ];
 
 interface Source {

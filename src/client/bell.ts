@@ -10,7 +10,7 @@
  * asked only on a click; everything can be done with the keyboard and is said to a screen reader.
  * @module
  */
-import { html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { type CSSResult, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { systemClock } from "../clock.ts";
 import type { InboxCount } from "../protocol.ts";
 import { alertOf, askPermission, chime, permission } from "./bell_alert.ts";
@@ -36,7 +36,7 @@ type Shown = "live" | "connecting" | "waiting" | "offline" | "closed";
 
 /** The element. Fires `tidings-item` for each notification and a cancelable `tidings-open` when one is opened. */
 export class TidingsBell extends LitElement {
-  static override styles = style;
+  static override styles: CSSResult = style;
   static override properties = {
     url: {},
     token: {},

@@ -2,10 +2,10 @@
  * How the bell looks. Everything that a page may want to change is a custom property or a part.
  * @module
  */
-import { css } from "lit";
+import { css, type CSSResult } from "lit";
 
 /** The bell's style sheet. */
-export const style = css`
+export const style: CSSResult = css`
   :host {
     color-scheme: light dark;
     --_accent: var(--tidings-accent, light-dark(#4f46e5, #a5b4fc));
