@@ -1,0 +1,165 @@
+-- Following, and the rights to it. Each change is told to the person's open sessions by a row of the log on their own topic:
+-- whoever reads the log learns of it in order. A stretch of following is bounded by places: what had committed before the
+-- follow is not in it, what had committed before the unfollow is.
+
+-- Whether a person may read a topic: true, false, or null where the token decides. Applications replace it:
+-- `create or replace function tidings.may_subscribe(user_id text, topic text) returns boolean …`. Asked when a session opens or
+-- subscribes, and when a person follows over HTTP; a right that ends while sessions are open is told by tidings.revoke.
+create function tidings.may_subscribe(user_id text, topic text) returns boolean
+language sql stable as $$ select null::boolean $$;
+
+comment on function tidings.may_subscribe(text, text) is
+  'The application''s policy: true, false, or null where the token decides. Replace it with a function of your own.';
+
+create function tidings.check_followed(topic text) returns void
+language plpgsql immutable set search_path = '' as $$
+declare
+  wrong text := case
+    when topic is null then 'topic: must not be null'
+    when length(topic) > 200 then 'topic: at most 200 characters'
+    when topic !~ '^[^\s:,*[:cntrl:]]+(:[^\s:,*[:cntrl:]]+)*$' then 'topic: segments joined by a colon, without white space, comma or *'
+    when topic = 'all' then 'topic: "all" reaches everybody, followed or not'
+    when topic ~ '^user(:|$)' then 'topic: user: topics are their person''s own and cannot be followed'
+    when topic ~ '^tidings([:.]|$)' then 'topic: tidings is reserved'
+  end;
+begin
+  if wrong is not null then
+    raise exception 'Cannot follow: %', wrong using errcode = 'invalid_parameter_value';
+  end if;
+end $$;
+
+-- Follows from here on. True when it is new, false when the person followed already.
+create function tidings.follow(user_id text, topic text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  made tidings.subscription;
+begin
+  perform tidings.check_followed(topic);
+  perform tidings.lock_inbox(user_id);
+  if exists (select from tidings.subscription s where s.user_id = follow.user_id and s.topic = follow.topic and s.until is null) then
+    return false;
+  end if;
+  if (select count(*) from tidings.subscription s where s.user_id = follow.user_id and s.until is null) >= 1000 then
+    raise exception 'Cannot follow: a person can follow 1000 topics; unfollow one first' using errcode = 'program_limit_exceeded';
+  end if;
+  insert into tidings.subscription (user_id, topic, since) values (follow.user_id, follow.topic, tidings.here()) returning * into made;
+  update tidings.inbox i set version = i.version + 1 where i.user_id = follow.user_id;
+  perform tidings.tell(user_id, 'tidings.follow', tidings.stretch(made));
+  return true;
+end $$;
+
+comment on function tidings.follow(text, text) is 'Follows a topic: what is sent to it from here on reaches the person and their inbox.';
+
+-- False when the person did not follow.
+create function tidings.unfollow(user_id text, topic text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  ended tidings.subscription;
+begin
+  perform tidings.lock_inbox(user_id);
+  update tidings.subscription s set until = tidings.here(), ended_at = pg_catalog.clock_timestamp()
+  where s.user_id = unfollow.user_id and s.topic = unfollow.topic and s.until is null
+  returning * into ended;
+  if not found then
+    return false;
+  end if;
+  -- A stretch in which nothing was sent leaves nothing behind, so that following on and off does not pile up.
+  delete from tidings.subscription s
+  where s.id = ended.id and not exists (
+    select from tidings.notification n
+    where n.topic = unfollow.topic and n.xid >= tidings.low(ended.since) and n.xid < (ended.until).xmax
+      and not tidings.behind(ended.since, n.xid, n.id) and tidings.behind(ended.until, n.xid, n.id));
+  update tidings.inbox i set version = i.version + 1 where i.user_id = unfollow.user_id;
+  perform tidings.tell(user_id, 'tidings.unfollow', tidings.stretch(ended));
+  return true;
+end $$;
+
+comment on function tidings.unfollow(text, text) is 'Ceases to follow. What was sent in between stays in the inbox.';
+
+create function tidings.place_json(place tidings.place) returns jsonb
+language sql immutable set search_path = '' as $$
+  select case when (place).xmax is not null then pg_catalog.jsonb_build_object(
+    'xmax', (place).xmax::text, 'xip', pg_catalog.to_jsonb((place).xip::text[]), 'at', pg_catalog.to_jsonb((place).at::text[])) end
+$$;
+
+-- A stretch of following as JSON: {id, topic, since, until}, each place as {xmax, xip, at}.
+create function tidings.stretch(s tidings.subscription) returns jsonb
+language sql immutable set search_path = '' as $$
+  select pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+    'id', (s).id::text, 'topic', (s).topic, 'since', tidings.place_json((s).since), 'until', tidings.place_json((s).until)))
+$$;
+
+-- When somebody's login was ended: tokens from before are not accepted any more.
+create table tidings.signed_out (
+  user_id text primary key,
+  at      timestamptz not null default clock_timestamp()
+);
+
+-- Ends all sessions of a person, and what their tokens let them do: those issued in an earlier second than this. A token that
+-- does not say when it was issued (`iat`) counts as one from before.
+create function tidings.sign_out(user_id text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+begin
+  perform tidings.lock_inbox(user_id);
+  insert into tidings.signed_out as o (user_id) values (sign_out.user_id)
+  on conflict on constraint signed_out_pkey do update set at = pg_catalog.clock_timestamp();
+  perform tidings.tell(user_id, 'tidings.sign_out', pg_catalog.jsonb_build_object(
+    'before', floor(extract(epoch from (select o.at from tidings.signed_out o where o.user_id = sign_out.user_id)))::bigint * 1000));
+end $$;
+
+comment on function tidings.sign_out(text) is 'Cuts a person''s open sessions and refuses the tokens they were opened with.';
+
+-- Takes a topic away from a person's open sessions at once, and ends their following of it. Without a topic: whatever
+-- tidings.may_subscribe says no to now. Change first what the policy looks at, in the same transaction.
+create function tidings.revoke(user_id text, topic text default null) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  followed text;
+begin
+  perform tidings.lock_inbox(user_id);
+  for followed in
+    select s.topic from tidings.subscription s
+    where s.user_id = revoke.user_id and s.until is null
+      and (s.topic = revoke.topic or (revoke.topic is null and tidings.may_subscribe(s.user_id, s.topic) is false))
+    order by s.topic
+  loop
+    perform tidings.unfollow(user_id, followed);
+  end loop;
+  perform tidings.tell(user_id, 'tidings.revoke', pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object('topic', topic)));
+end $$;
+
+comment on function tidings.revoke(text, text) is
+  'Withdraws a right: open sessions lose the topic at once; without a topic, whatever tidings.may_subscribe refuses now.';
+
+-- Of these topics, those that the policy decides: [topic, allowed].
+create function tidings.policy(user_id text, topics text[]) returns table (topic text, allowed boolean)
+language sql stable security definer set search_path = '' as $$
+  select t.topic, tidings.may_subscribe(policy.user_id, t.topic)
+  from unnest(topics) t(topic)
+$$;
+
+-- All that a gateway has to know of a person when a session opens, from one snapshot: the stretches of following that reach
+-- beyond a cursor, what is hidden from them, their count, and when they were signed out (ms).
+create function tidings.open_inbox(user_id text)
+returns table (stretches jsonb, hidden jsonb, counted jsonb, signed_out bigint)
+language sql volatile security definer set search_path = '' as $$
+  select
+    (select coalesce(pg_catalog.jsonb_agg(tidings.stretch(s) order by s.id), '[]') from tidings.subscription s
+     where s.user_id = open_inbox.user_id
+       and (s.until is not null or tidings.may_subscribe(s.user_id, s.topic) is not false)
+       and (s.ended_at is null or s.ended_at > pg_catalog.now() - interval '1 day')),
+    pg_catalog.to_jsonb(tidings.in_app_rules(open_inbox.user_id)),
+    (select pg_catalog.to_jsonb(c) from tidings.inbox_count(open_inbox.user_id) c),
+    (select floor(extract(epoch from o.at))::bigint * 1000 from tidings.signed_out o where o.user_id = open_inbox.user_id)
+$$;
+
+-- What somebody follows now, in the order of the names.
+create function tidings.followed(user_id text) returns table (topic text, followed_at timestamptz)
+language sql stable security definer set search_path = '' as $$
+  select s.topic, s.followed_at from tidings.subscription s
+  where s.user_id = followed.user_id and s.until is null order by s.topic collate "C"
+$$;
