@@ -40,7 +40,12 @@ export class Model {
   person(user: string): Person {
     const known = this.#people.get(user);
     if (known !== undefined) return known;
-    const fresh: Person = { stretches: [], states: new Map(), hiddenTypes: new Set(), hiddenTopics: new Set() };
+    const fresh: Person = {
+      stretches: [],
+      states: new Map(),
+      hiddenTypes: new Set(),
+      hiddenTopics: new Set(),
+    };
     this.#people.set(user, fresh);
     return fresh;
   }
@@ -97,13 +102,17 @@ export class Model {
   shown(user: string, states: readonly State[], topic?: string, type?: string): Sent[] {
     const { hiddenTopics, hiddenTypes } = this.person(user);
     return this.inbox(user).filter((one) =>
-      !hiddenTopics.has(one.topic) && !hiddenTypes.has(one.type) && states.includes(this.state(user, one.id)) &&
+      !hiddenTopics.has(one.topic) && !hiddenTypes.has(one.type) &&
+      states.includes(this.state(user, one.id)) &&
       (topic === undefined || topic === one.topic) && (type === undefined || type === one.type)
     );
   }
 
   count(user: string): { unread: number; unseen: number } {
-    return { unread: this.shown(user, ["unseen", "seen"]).length, unseen: this.shown(user, ["unseen"]).length };
+    return {
+      unread: this.shown(user, ["unseen", "seen"]).length,
+      unseen: this.shown(user, ["unseen"]).length,
+    };
   }
 }
 
