@@ -115,6 +115,8 @@ export interface Publication {
   body?: string;
   link?: string;
   data?: unknown;
+  /** Who it is from; only administrators may name another than themselves. */
+  sender?: string;
   priority?: Priority;
   collapseKey?: string;
   dedupeKey?: string;

@@ -13,7 +13,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, Server as NetServer, type Socket } from "node:net";
 import { pipeline, Readable } from "node:stream";
 import { type Clock, systemClock } from "./clock.ts";
-import { type ErrorCode, TidingsError, toProblem } from "./errors.ts";
+import { type ErrorCode, StartError, TidingsError, toProblem } from "./errors.ts";
 import type { Service } from "./service.ts";
 import { StallGuard, WRITE_UNIT } from "./stall_guard.ts";
 
@@ -287,7 +287,7 @@ function isWebSocket(request: IncomingMessage): boolean {
 }
 
 /** One line that says what to do. */
-function cannotListen(error: NodeJS.ErrnoException, { host, port }: ServerOptions): Error {
+function cannotListen(error: NodeJS.ErrnoException, { host, port }: ServerOptions): StartError {
   const why: Record<string, string> = {
     EADDRINUSE: "the port is in use; stop what listens there, or set PORT to another",
     EACCES: "this user may not open that port; set PORT to one above 1023",
@@ -296,7 +296,7 @@ function cannotListen(error: NodeJS.ErrnoException, { host, port }: ServerOption
     ENOTFOUND: "the host name has no address; set HOST to an address of this machine",
   };
   const reason = why[error.code ?? ""] ?? error.message;
-  return new Error(`Cannot listen on ${host} port ${port}: ${reason}`, { cause: error });
+  return new StartError(`Cannot listen on ${host} port ${port}: ${reason}`, { cause: error });
 }
 
 function refusal(error: NodeJS.ErrnoException): [number, string, ErrorCode, string] {
