@@ -100,7 +100,13 @@ Deno.test("a second gateway on the same folder is told who holds it, and since w
 Deno.test("what a gateway left behind that was killed is recovered: data, server and postmaster.pid", async () => {
   await using space = await workspace();
   const killed = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", new URL("../helpers/embedded_process.ts", import.meta.url).pathname, space.folder],
+    args: [
+      "run",
+      "-q",
+      "-A",
+      new URL("../helpers/embedded_process.ts", import.meta.url).pathname,
+      space.folder,
+    ],
     stdout: "piped",
   }).spawn();
   const output = killed.stdout.getReader();

@@ -26,7 +26,7 @@ export interface Process extends AsyncDisposable {
 export function start(script: string, args: string[] = [], env: Record<string, string> = {}): Process {
   const root = new URL("../../", import.meta.url);
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", fileURLToPath(new URL(script, root)), ...args],
+    args: ["run", "-q", "-A", fileURLToPath(new URL(script, root)), ...args],
     cwd: fileURLToPath(root),
     clearEnv: true,
     env: { ...inherited(), NO_COLOR: "1", ...env },
