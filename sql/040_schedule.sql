@@ -49,7 +49,7 @@ declare
   planned bigint;
 begin
   if deliver_at > pg_catalog.clock_timestamp() + interval '10 years' then
-    raise exception 'Cannot send: deliver_at must be within 10 years, got %', deliver_at
+    raise exception 'Cannot send: deliver_at: within 10 years, got %', deliver_at
       using errcode = 'invalid_parameter_value';
   end if;
   loop
@@ -277,9 +277,26 @@ language sql stable set search_path = '' as $$
      order by r.due_at nulls first limit 1))
 $$;
 
--- The time zone of the person that a topic belongs to.
+-- The time zone of the person that a topic belongs to: the one they keep quiet hours in.
 create function tidings.timezone_of(topic text) returns text
-language sql stable set search_path = '' as $$ select 'UTC'::text $$;
+language sql stable set search_path = '' as $$
+  select coalesce(
+    (select q.time_zone from tidings.quiet_hours q where 'user:' || q.user_id = timezone_of.topic), 'UTC')
+$$;
+
+-- Somebody moved: what follows their time zone is computed anew.
+create function tidings.moved() returns trigger
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  update tidings.schedule s set due_at = null
+  where s.topic = 'user:' || coalesce(new.user_id, old.user_id) and s.cron is not null and s.timezone is null;
+  return null;
+end $$;
+
+create trigger moved after insert or delete on tidings.quiet_hours
+  for each row execute function tidings.moved();
+create trigger moved_on after update of time_zone on tidings.quiet_hours
+  for each row when (old.time_zone is distinct from new.time_zone) execute function tidings.moved();
 
 -- Recurring ones that are due or not computed yet. Nothing is claimed: tidings.advance takes only what is as it was seen.
 create function tidings.due_recurring(max_rows integer)

@@ -37,6 +37,7 @@ export interface DispatcherOptions {
 
 const logger = getLogger(["tidings", "push"]);
 const PAGE = 1_000;
+const FAN_OUT = 2_000;
 const RETRY_BASE_MS = 5_000;
 const RETRY_MAX_MS = 3_600_000;
 const MAX_PAUSED = 1_000;
@@ -122,6 +123,10 @@ export function dispatcher(options: DispatcherOptions): Service {
     return seen !== undefined && seen >= PAGE ? 0 : jitter(Math.min(2 * pause, grace || pause), chance);
   }
 
+  async function fanOut(): Promise<number> {
+    return await store.fanOut(FAN_OUT, grace) ? 0 : jitter(Math.min(2 * pause, grace || pause), chance);
+  }
+
   async function purge(): Promise<number> {
     const purged = await store.purge(options.keep ?? 30 * 86_400_000, PAGE);
     return purged === PAGE ? 0 : jitter(2 * PURGE_EVERY_MS, chance);
@@ -150,7 +155,7 @@ export function dispatcher(options: DispatcherOptions): Service {
     start() {
       stopping = new AbortController();
       cutting = new AbortController();
-      loops = [plan, dispatch, purge].map((step) => loop(step, stopping.signal));
+      loops = [plan, fanOut, dispatch, purge].map((step) => loop(step, stopping.signal));
       return Promise.resolve();
     },
     async stop() {

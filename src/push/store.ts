@@ -1,5 +1,5 @@
 /**
- * The dispatcher's statements; the work is in `sql/042_push.sql`.
+ * The dispatcher's statements; the work is in `sql/043_push.sql`.
  * @module
  */
 import type { Sql } from "postgres";
@@ -19,6 +19,8 @@ export interface Claim {
 export interface PushStore {
   /** Reads the log on and queues deliveries. Returns how many notifications were read; undefined: another gateway is at it. */
   plan(max: number, graceMs: number): Promise<number | undefined>;
+  /** Queues the next deliveries of what goes to many. Returns whether there may be more. */
+  fanOut(max: number, graceMs: number): Promise<boolean>;
   claim(max: number, leaseMs: number): Promise<Claim[]>;
   /** `retryMs` counts for the outcome `retry`. */
   settle(claim: Claim, outcome: Outcome, retryMs: number): Promise<void>;
@@ -51,9 +53,15 @@ export function pushStore(sql: Sql): PushStore {
         select tidings.push_plan(${max}::int, make_interval(secs => ${graceMs / 1000}::float8)) as seen`;
       return row?.seen ?? undefined;
     },
+    async fanOut(max, graceMs) {
+      const [row] = await sql<{ more: boolean }[]>`
+        select tidings.push_fan_out(${max}::int, make_interval(secs => ${graceMs / 1000}::float8)) as more`;
+      return row?.more ?? false;
+    },
     async claim(max, leaseMs) {
       const rows = await sql<Row[]>`
-        select delivery, attempt, action, device, kind, address, keys, item, ids::text[], read::text[], unread, ttl, title, body
+        select delivery, attempt, action, device, kind, address, keys, item,
+          to_json(ids::text[]) as ids, to_json(read::text[]) as read, unread, ttl, title, body
         from tidings.push_claim(${max}::int, make_interval(secs => ${leaseMs / 1000}::float8))`;
       return rows.map(toClaim);
     },

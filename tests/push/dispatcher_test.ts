@@ -36,6 +36,7 @@ function memoryStore() {
   let told = Promise.withResolvers<void>();
   const store: PushStore = {
     plan: () => Promise.resolve(0),
+    fanOut: () => Promise.resolve(false),
     purge: () => Promise.resolve(0),
     claim: (max) => Promise.resolve(queue.splice(0, max)),
     settle(claim, outcome, retryMs) {

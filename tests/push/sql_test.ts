@@ -22,6 +22,7 @@ async function device(
 async function due(sql: Sql): Promise<Claim[]> {
   const store = pushStore(sql);
   while (await store.plan(1_000, 0) !== 0);
+  while (await store.fanOut(2, 0));
   return await store.claim(100, LEASE);
 }
 
@@ -179,6 +180,122 @@ Deno.test("a person keeps the fifty devices seen last", async () => {
   assert.deepEqual([ids.length, ids[0]], [50, "d3"]);
 });
 
+Deno.test("what was seen, read or archived in the meantime, one by one or all at once, is not pushed, and why is kept", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await device(sql, "1", "a");
+  const ids: Record<string, string> = {};
+  for (const state of ["seen", "read", "archived", "unread", "untouched"]) {
+    const [row] = await sql`select tidings.send('user:1', ${state}, push => true) as id`;
+    ids[state] = row?.id;
+  }
+  for (const state of ["seen", "read", "archived", "unread"]) {
+    await sql`select tidings.mark('1', array[${ids[state]!}]::bigint[], ${state})`;
+  }
+  const claims = await due(sql);
+  assert.deepEqual(summary(claims), ["1/a untouched"]);
+  assert.deepEqual(
+    await trace(sql, "where event = 'skipped'"),
+    ["seen", "read", "archived", "seen"].map((why) => `1 a skipped ${why}`),
+  );
+  await settle(sql, claims, { kind: "retry", reason: "busy" });
+  await sql`select tidings.send('user:1', 'later', push => true)`;
+  await sql`select tidings.mark_all('1', 'seen')`;
+  assert.deepEqual(await due(sql), []);
+});
+
+Deno.test("everything read at once is taken back from the screens as well", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await device(sql, "1", "phone", { kind: "fcm", silent: true });
+  await sql`select tidings.send('user:1', 'n' || i, push => true) from generate_series(1, 5) i`;
+  await sql`select tidings.send('all', 'to all', push => true)`;
+  await settle(sql, await due(sql));
+  await sql`select tidings.mark_all('1', 'seen')`;
+  assert.deepEqual(await due(sql), [], "seen is not read");
+  await sql`select tidings.mark_all('1', 'read')`;
+  const closing = await due(sql);
+  assert.deepEqual(closing.map(({ message }) => message.kind), Array(6).fill("close"));
+  await settle(sql, closing);
+  assert.deepEqual(await due(sql), []);
+  assert.equal((await trace(sql, "where event = 'closed'")).length, 6);
+});
+
+Deno.test("preferences: muted and refused ones are not pushed, a rule that says push asks for what nobody asked for", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  for (const user of ["1", "2", "3"]) await device(sql, user, "a");
+  await sql`select tidings.prefer('1', 'type', 'muted', in_app => false)`;
+  await sql`select tidings.prefer('1', 'type', 'quietly', push => false)`;
+  await sql`select tidings.prefer('1', 'type', 'eager')`;
+  await sql`select tidings.send('user:1', type, type => type, push => true) from unnest(array['muted', 'quietly', 'plain']) type`;
+  await sql`select tidings.send('user:1', type, type => type) from unnest(array['eager', 'plain']) type`;
+  await sql`select tidings.send('user:2', 'eager', type => 'eager')`;
+  await sql`select tidings.send('all', 'to all', type => 'eager'), tidings.send('all', 'unasked', type => 'plain')`;
+  assert.deepEqual(summary(await due(sql)), ["1/a eager", "1/a plain", "1/a to all"]);
+  assert.deepEqual(await trace(sql, "where event = 'skipped'"), [
+    "1 a skipped muted",
+    "1 a skipped preference",
+  ]);
+  await sql`select tidings.send('user:3', 'late', type => 'late', push => true)`;
+  while (await pushStore(sql).plan(10, 0) !== 0);
+  await sql`select tidings.prefer('3', 'type', 'late', in_app => false)`;
+  assert.deepEqual(await due(sql), []);
+  assert.deepEqual(await trace(sql, "where event = 'skipped' and user_id = '3'"), ["3 a skipped muted"]);
+});
+
+Deno.test("a topic's push goes to the devices of those who followed it when it was sent, page by page", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  for (let i = 0; i < 9; i++) {
+    await device(sql, String(i), "a");
+    await sql`select tidings.follow(${String(i)}, 'author:7')`;
+  }
+  await sql`select tidings.follow('deviceless', 'author:7')`;
+  await sql`select tidings.unfollow('3', 'author:7')`;
+  await sql`select tidings.send('author:7', 'post', push => true)`;
+  await sql`select tidings.follow('late', 'author:7')`;
+  await device(sql, "late", "a");
+  assert.deepEqual(summary(await due(sql)), [0, 1, 2, 4, 5, 6, 7, 8].map((user) => `${user}/a post`));
+  assert.deepEqual([...await sql`select * from tidings.fan_out`], []);
+});
+
+Deno.test("quiet hours hold pushes back until they end, then they come unless they were read", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await device(sql, "1", "a");
+  const [row] =
+    await sql`select tidings.send('user:1', 'hush', push => true) as id, tidings.send('user:1', 'read meanwhile', push => true) as read`;
+  // an hour around now, wherever the clock stands
+  await sql`select tidings.set_quiet_hours('1', ((now() at time zone 'Asia/Kathmandu') - interval '30 minutes')::time,
+    ((now() at time zone 'Asia/Kathmandu') + interval '30 minutes')::time, 'Asia/Kathmandu')`;
+  assert.deepEqual(await due(sql), []);
+  const held =
+    await sql`select notification_id, extract(epoch from due_at - now())::int as wait, state from tidings.delivery`;
+  assert.equal(held.length, 2);
+  assert(
+    held.every(({ wait, state }) => state === "queued" && wait > 1_700 && wait <= 1_800),
+    JSON.stringify(held),
+  );
+  await sql`select tidings.mark('1', array[${row?.read}]::bigint[], 'read')`;
+  await sql`select tidings.set_quiet_hours('1', null, null, null)`;
+  await sql`update tidings.delivery set due_at = now()`;
+  assert.deepEqual(summary(await due(sql)), ["1/a hush"]);
+  assert.deepEqual(await trace(sql, "where event = 'held'"), [
+    "1 a held quiet_hours",
+    "1 a held quiet_hours",
+  ]);
+});
+
+Deno.test("a push tells the app's badge how many are unread", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await device(sql, "1", "a");
+  await sql`select tidings.send('user:1', 'n' || i) from generate_series(1, 4) i`;
+  await sql`select tidings.send('user:1', 'pushed', push => true)`;
+  assert.deepEqual((await due(sql)).map(({ message }) => message.unread), [5]);
+});
+
 Deno.test("an expired one is not pushed, a purged one neither, and the reason is kept", async () => {
   await using database = await testDatabase();
   const { sql } = database;
@@ -266,7 +383,7 @@ Deno.test("read elsewhere: a silent device is told at once, another with its nex
   await device(sql, "1", "phone", { kind: "fcm", silent: true });
   const [row] = await sql`select tidings.send('user:1', 'one', push => true) as id`;
   await settle(sql, await due(sql));
-  await sql`select tidings.push_read('1', array[${row?.id}]::bigint[])`;
+  await sql`select tidings.mark('1', array[${row?.id}]::bigint[], 'read')`;
   const closing = await due(sql);
   assert.deepEqual(closing.map(({ kind, message }) => [kind, message.kind, message.read]), [["fcm", "close", [
     row?.id,

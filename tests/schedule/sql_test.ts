@@ -56,7 +56,7 @@ Deno.test("tidings.send(deliver_at) is part of the caller's transaction, and ref
     ["select tidings.send('a', ttl => '-1 hour', deliver_at => now())", /ttl: must be positive/],
     [
       "select tidings.send('a', deliver_at => now() + interval '11 years')",
-      /deliver_at must be within 10 years/,
+      /deliver_at: within 10 years/,
     ],
     ["select tidings.schedule('n', '* * *', 'a')", /cron must have five fields/],
     [
@@ -150,6 +150,26 @@ Deno.test("tidings.schedule() again under the same name moves it; another sender
   await step();
   assert.equal((await due(id)).toLocaleTimeString("sv", { timeZone: "Asia/Kathmandu" }), "09:30:00");
   assert.deepEqual(await titles(sql), []);
+});
+
+Deno.test("a schedule without a time zone follows the person's: moved when they move", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const store = scheduleStore(sql);
+  const [row] = await sql`select tidings.schedule('q', '30 7 * * *', 'user:1', 'Question') as id`;
+  const at = async (zone: string) => {
+    await store.advance((await store.dueRecurring(10)).map(stepOf));
+    const [plan] = await sql`select due_at from tidings.schedule where id = ${row?.id}`;
+    return plan?.due_at.toLocaleTimeString("sv", { timeZone: zone });
+  };
+  const live = (zone: string) => sql`select tidings.set_quiet_hours('1', '22:00', '06:00', ${zone})`;
+  assert.equal(await at("UTC"), "07:30:00");
+  await live("Asia/Seoul");
+  assert.equal(await at("Asia/Seoul"), "07:30:00");
+  await live("America/New_York");
+  assert.equal(await at("America/New_York"), "07:30:00");
+  await sql`select tidings.set_quiet_hours('1', null, null, null)`;
+  assert.equal(await at("UTC"), "07:30:00");
 });
 
 Deno.test("advance() sends what is as it was seen, once, whoever comes first", async () => {

@@ -1,89 +1,4 @@
--- Pushes: notification × device. Planned from the log by a cursor of their own, so that sending costs nothing more; claimed
--- with a lease, so that a gateway that dies leaves nothing undone; settled with the reason.
-
-create table tidings.delivery (
-  id              bigint generated always as identity primary key,
-  notification_id bigint not null,
-  user_id         text not null,
-  -- Null: the person had no device.
-  device          bigint,
-  device_id       text,
-  -- queued, sending (until due_at: the lease), sent, closing (to be taken back), closed, skipped, failed
-  state           text not null,
-  due_at          timestamptz,
-  attempt         integer not null default 0,
-  -- A later one of the same takes its place.
-  collapse        text,
-  -- Pushed as one with others of this key.
-  digest          text,
-  digest_title    text,
-  digest_body     text,
-  -- What a digest stands for.
-  ids             bigint[],
-  -- What happened, oldest first: {event, at, reason}.
-  events          jsonb not null default '[]',
-  created_at      timestamptz not null default clock_timestamp(),
-
-  unique (notification_id, device),
-  constraint "state: one of the seven"
-    check (state in ('queued', 'sending', 'sent', 'closing', 'closed', 'skipped', 'failed'))
-);
-
-create index delivery_due on tidings.delivery (due_at) where state in ('queued', 'sending', 'closing');
-create index delivery_digest on tidings.delivery (device, digest, id) where state = 'queued' and digest is not null;
-create index delivery_collapse on tidings.delivery (device, collapse, id) where collapse is not null;
-create index delivery_shown on tidings.delivery (user_id, notification_id) where state in ('sent', 'closing');
-create index delivery_closing on tidings.delivery (device, id) where state = 'closing';
-create index delivery_age on tidings.delivery (created_at);
-
--- How far pushes are planned, a snapshot: planned is what has an xid below the ceiling that was not open.
-create table tidings.push_position (
-  only_row boolean primary key default true check (only_row),
-  epoch    text,
-  ceiling  xid8 not null,
-  open     xid8[] not null
-);
-insert into tidings.push_position (ceiling, open)
-select pg_snapshot_xmax(pg_current_snapshot()), array(select pg_snapshot_xip(pg_current_snapshot()));
-
--- Notifications of one type or topic to one person, pushed as one.
-create table tidings.digest (
-  type   text not null default '',
-  topic  text not null default '',
-  within interval not null,
-  title  text not null,
-  body   text,
-
-  primary key (type, topic),
-  constraint "type or topic: at least one" check (type <> '' or topic <> ''),
-  constraint "within: 1 second to 7 days" check (within between interval '1 second' and interval '7 days'),
-  constraint "title: 1 to 1000 characters" check (length(title) between 1 and 1000),
-  constraint "body: at most 4000 characters" check (length(body) <= 4000)
-);
-
--- Pushes what comes within that time as one, titled so: {count} stands for how many. Called again, it changes the rule.
-create function tidings.digest(
-  within interval, title text, type text default null, topic text default null, body text default null) returns void
-language sql volatile security definer set search_path = '' as $$
-  insert into tidings.digest as d (type, topic, within, title, body)
-  values (coalesce(digest.type, ''), coalesce(digest.topic, ''), digest.within, digest.title, digest.body)
-  on conflict (type, topic) do update set within = excluded.within, title = excluded.title, body = excluded.body
-$$;
-
-create function tidings.undigest(type text default null, topic text default null) returns boolean
-language plpgsql volatile security definer set search_path = '' as $$
-begin
-  delete from tidings.digest d
-  where d.type = coalesce(undigest.type, '') and d.topic = coalesce(undigest.topic, '');
-  return found;
-end $$;
-
--- One entry of a delivery's events.
-create function tidings.push_note(event text, reason text) returns jsonb
-language sql volatile set search_path = '' as $$
-  select pg_catalog.jsonb_build_array(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-    'event', event, 'at', pg_catalog.clock_timestamp(), 'reason', reason)))
-$$;
+-- Planning, claiming and settling pushes (042_delivery.sql). Every function is one operation of a gateway.
 
 -- Reads the log from where the last call stopped, at most so many notifications (those of one transaction always together),
 -- and queues a delivery for each device of each person that is to get a push. One caller at a time; returns how many were
@@ -97,6 +12,7 @@ declare
   here pg_catalog.pg_snapshot;
   seen integer;
   wanted bigint[];
+  readers text[];
   p xid8;
 begin
   select * into was from tidings.push_position for update skip locked;
@@ -117,17 +33,18 @@ begin
   -- The rows and the snapshot they were seen in, from one statement.
   select pg_catalog.pg_current_snapshot(), pg_catalog.count(*),
          pg_catalog.array_agg(r.id) filter (where r.push is distinct from false and not r.transient),
+         pg_catalog.array_agg(distinct pg_catalog.substr(r.topic, 6)) filter (where r.type = 'tidings.inbox'),
          case when pg_catalog.count(*) >= max_rows then pg_catalog.max(r.xid::text::bigint)::text::xid8 end
-  into here, seen, wanted, p
+  into here, seen, wanted, readers, p
   from (
     select a.* from (
       (select o.* from unnest(was.open) x(xid)
        cross join lateral (
-         select n.id, n.xid, n.push, n.transient from tidings.notification n
+         select n.id, n.xid, n.topic, n.type, n.push, n.transient from tidings.notification n
          where n.xid = x.xid order by n.xid, n.id limit max_rows) o
        order by o.xid, o.id limit max_rows)
       union all
-      (select n.id, n.xid, n.push, n.transient from tidings.notification n
+      (select n.id, n.xid, n.topic, n.type, n.push, n.transient from tidings.notification n
        where n.xid >= was.ceiling order by n.xid, n.id limit max_rows)
     ) a order by a.xid, a.id limit max_rows
   ) r;
@@ -139,32 +56,31 @@ begin
       union
       select n.id from tidings.notification n
       where n.xid = p and n.push is distinct from false and not n.transient);
+    readers := array(
+      select r.id from unnest(readers) r(id)
+      union
+      select pg_catalog.substr(n.topic, 6) from tidings.notification n where n.xid = p and n.type = 'tidings.inbox');
   end if;
 
   if cardinality(wanted) > 0 then
-    insert into tidings.delivery
-      (notification_id, user_id, device, device_id, state, due_at, collapse, digest, digest_title, digest_body, events)
-    select n.id, r.user_id, d.number, d.id, s.state,
-           case when s.state = 'queued' then greatest(n.created_at + grace, coalesce(
-             (select min(h.due_at) from tidings.delivery h
-              where h.device = d.number and h.digest = k.digest and h.state = 'queued'),
-             n.created_at + g.within)) end,
-           n.topic || ' ' || n.collapse_key, k.digest, g.title, g.body,
-           tidings.push_note(s.state, case when s.state = 'skipped' then coalesce(r.refusal, 'no_device') end)
-    from tidings.notification n
-    cross join lateral tidings.push_recipients(n.topic, n.type, n.push) r
-    left join tidings.device d on d.user_id = r.user_id
-    left join lateral (
-      select o.* from tidings.digest o
-      where o.type in ('', n.type) and o.topic in ('', n.topic)
-      order by o.topic desc, o.type desc limit 1) g on true
-    cross join lateral (
-      select case when r.refusal is null and d.number is not null then 'queued' else 'skipped' end as state) s
-    cross join lateral (
-      select g.type || ' ' || g.topic || ' ' || n.topic || ' ' || coalesce(n.collapse_key, '') as digest) k
-    where n.id = any (wanted) and (d.number is not null or n.topic like 'user:%')
-    order by n.xid, n.id
-    on conflict (notification_id, device) do nothing;
+    perform tidings.push_queue(
+      array(select n.id from tidings.notification n where n.id = any (wanted) and n.topic like 'user:%' order by n.xid, n.id),
+      array(select pg_catalog.substr(n.topic, 6) from tidings.notification n
+            where n.id = any (wanted) and n.topic like 'user:%' order by n.xid, n.id),
+      grace);
+    insert into tidings.fan_out (notification_id)
+    select n.id from tidings.notification n
+    where n.id = any (wanted) and n.topic not like 'user:%'
+      -- Where it was not asked for, somebody must want it.
+      and (n.push or exists (
+        select from tidings.preference r
+        where r.push and ((r.scope = 'topic' and r.name = n.topic) or (r.scope = 'type' and r.name = n.type)
+                          or (r.scope = 'default' and r.name = ''))))
+    on conflict do nothing;
+  end if;
+  -- What people marked stands in the same log.
+  if cardinality(readers) > 0 then
+    perform tidings.push_take_back(readers);
   end if;
 
   if p is not null then
@@ -181,39 +97,43 @@ begin
   return seen;
 end $$;
 
--- Who gets a push of this, and who does not although it asked for one, with the reason.
-create function tidings.push_recipients(topic text, type text, push boolean)
-returns table (user_id text, refusal text)
-language plpgsql stable set search_path = '' as $$
+-- Queues the next so many deliveries of a notification to many. Returns whether anything may be left to do.
+create function tidings.push_fan_out(max_rows integer, grace interval) returns boolean
+language plpgsql volatile security definer set search_path = '' set plan_cache_mode = force_generic_plan as $$
+declare
+  f tidings.fan_out;
+  n tidings.notification;
+  found_users text[];
+  reached bigint;
+  looked integer;
 begin
-  if not coalesce(push, false) then
-    return;
-  elsif topic like 'user:%' then
-    return query select pg_catalog.substr(topic, 6), null::text;
-  elsif topic = 'all' then
-    return query select distinct d.user_id, null::text from tidings.device d;
+  select * into f from tidings.fan_out o order by o.notification_id limit 1 for update skip locked;
+  if not found then
+    return false;
   end if;
-end $$;
-
--- Why this person needs no push of it any more; null: it is needed.
-create function tidings.push_needless(user_id text, n tidings.notification) returns text
-language plpgsql stable set search_path = '' as $$
-begin
-  return null;
-end $$;
-
--- Until when pushes to this person wait; null: they do not.
-create function tidings.push_quiet_until(user_id text) returns timestamptz
-language plpgsql stable set search_path = '' as $$
-begin
-  return null;
-end $$;
-
--- How many this person has not read, for the app's badge; null: not known.
-create function tidings.push_unread(user_id text) returns integer
-language plpgsql stable set search_path = '' as $$
-begin
-  return null;
+  select * into n from tidings.notification m where m.id = f.notification_id;
+  if n.topic = 'all' then
+    select pg_catalog.array_agg(distinct d.user_id), max(d.number), pg_catalog.count(*) into found_users, reached, looked
+    from (select c.number, c.user_id from tidings.device c
+          where c.number > f.position order by c.number limit max_rows) d;
+  elsif n.id is not null then
+    select pg_catalog.array_agg(s.user_id) filter (
+             where not tidings.behind(s.since, n.xid, n.id)
+               and exists (select from tidings.device d where d.user_id = s.user_id)),
+           max(s.id), pg_catalog.count(*)
+    into found_users, reached, looked
+    from (select c.id, c.user_id, c.since from tidings.subscription c
+          where c.topic = n.topic and c.until is null and c.id > f.position order by c.id limit max_rows) s;
+  end if;
+  if cardinality(found_users) > 0 then
+    perform tidings.push_queue(pg_catalog.array_fill(n.id, array[cardinality(found_users)]), found_users, grace);
+  end if;
+  if looked = max_rows then
+    update tidings.fan_out o set position = reached where o.notification_id = f.notification_id;
+  else
+    delete from tidings.fan_out o where o.notification_id = f.notification_id;
+  end if;
+  return true;
 end $$;
 
 -- Takes what is due: settles what needs no push any more with the reason, holds back what falls into quiet hours, and
@@ -319,7 +239,7 @@ begin
         where u.id = d.id;
         continue;
       end if;
-      quiet := tidings.push_quiet_until(d.user_id);
+      quiet := tidings.quiet_until(d.user_id);
       if quiet > pg_catalog.clock_timestamp() then
         update tidings.delivery u
         set state = 'queued', due_at = quiet, events = u.events || tidings.push_note('held', 'quiet_hours')
@@ -349,7 +269,7 @@ begin
       'sender', n.sender, 'priority', n.priority, 'collapseKey', n.collapse_key,
       'createdAt', extract(epoch from n.created_at) * 1000, 'expiresAt', extract(epoch from n.expires_at) * 1000))
       || case when n.data is null then '{}' else pg_catalog.jsonb_build_object('data', n.data) end;
-    unread := tidings.push_unread(d.user_id);
+    unread := (tidings.count_now(d.user_id)).unread;
     ttl := greatest(0, floor(extract(epoch from expires - pg_catalog.clock_timestamp())));
     return next;
   end loop;
@@ -391,18 +311,6 @@ begin
       and coalesce(u.ids, array[u.notification_id]) && told;
   end if;
 end $$;
-
--- These were read: what is on a screen is taken back, at once where the device can do so in silence, else with its next push.
-create function tidings.push_read(user_id text, ids bigint[]) returns void
-language sql volatile security definer set search_path = '' as $$
-  update tidings.delivery u
-  set state = 'closing', attempt = 0,
-      due_at = case when d.silent then pg_catalog.clock_timestamp() else 'infinity' end,
-      events = u.events || tidings.push_note('read', null)
-  from tidings.device d
-  where u.user_id = push_read.user_id and u.state = 'sent' and u.notification_id = any (push_read.ids)
-    and d.number = u.device
-$$;
 
 -- The device says that it showed these.
 create function tidings.push_shown(device bigint, ids bigint[]) returns void
