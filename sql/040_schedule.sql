@@ -347,5 +347,40 @@ begin
   return sent;
 end $$;
 
+-- What waits, of one sender or (null) of all, oldest first: a page after that id, or one by its id. As JSON for clients,
+-- times in milliseconds, ttl in seconds.
+create function tidings.schedules(sender text, after bigint, max_rows integer, id bigint default null) returns setof jsonb
+language sql stable security definer set search_path = '' as $$
+  select pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+      'id', s.id::text, 'name', s.name, 'cron', s.cron, 'timezone', s.timezone,
+      'missed', case when s.cron is not null then s.missed end,
+      'dueAt', floor(extract(epoch from s.due_at) * 1000), 'lastAt', floor(extract(epoch from s.last_at) * 1000),
+      'failure', s.failure, 'to', s.topic, 'type', s.type, 'title', s.title, 'body', s.body, 'link', s.link,
+      'sender', s.sender, 'priority', s.priority, 'collapseKey', s.collapse_key, 'dedupeKey', s.dedupe_key,
+      'ttl', extract(epoch from s.ttl), 'transient', nullif(s.transient, false), 'push', s.push,
+      'createdAt', floor(extract(epoch from s.created_at) * 1000)))
+    || case when s.data is null then '{}' else pg_catalog.jsonb_build_object('data', s.data) end
+  from tidings.schedule s
+  where (schedules.sender is null or s.sender = schedules.sender) and s.id > coalesce(schedules.after, 0)
+    and (schedules.id is null or s.id = schedules.id)
+  order by s.id limit max_rows
+$$;
+
+-- Takes back one's own; null: anybody's. False: there is none.
+create function tidings.cancel_schedule(sender text, id bigint) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+begin
+  delete from tidings.schedule s
+  where s.id = cancel_schedule.id and (cancel_schedule.sender is null or s.sender = cancel_schedule.sender);
+  return found;
+end $$;
+
+-- How many of a sender's wait, counted no further than that.
+create function tidings.count_schedules(sender text, most integer) returns integer
+language sql stable security definer set search_path = '' as $$
+  select pg_catalog.count(*)::integer
+  from (select from tidings.schedule s where s.sender = count_schedules.sender limit most) c
+$$;
+
 create or replace function tidings.sending_functions() returns text[]
 language sql immutable set search_path = '' as $$ select array['send', 'schedule', 'cancel'] $$;

@@ -82,3 +82,9 @@ begin
   where d.number = renew_device.number;
   return found;
 end $$;
+
+create function tidings.devices(user_id text) returns table (id text, kind text, created_at timestamptz, seen_at timestamptz)
+language sql stable security definer set search_path = '' as $$
+  select d.id, d.kind, d.created_at, d.seen_at from tidings.device d where d.user_id = devices.user_id
+  order by d.seen_at desc, d.number desc
+$$;

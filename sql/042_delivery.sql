@@ -93,6 +93,17 @@ language sql volatile set search_path = '' as $$
     'event', event, 'at', pg_catalog.clock_timestamp(), 'reason', reason)))
 $$;
 
+-- A notification as clients know it, but for its times: milliseconds.
+create function tidings.push_item(n tidings.notification) returns jsonb
+language sql stable set search_path = '' as $$
+  select pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+      'id', n.id::text, 'topic', n.topic, 'type', n.type, 'title', n.title, 'body', n.body, 'link', n.link,
+      'sender', n.sender, 'priority', n.priority, 'collapseKey', n.collapse_key,
+      'createdAt', floor(extract(epoch from n.created_at) * 1000),
+      'expiresAt', floor(extract(epoch from n.expires_at) * 1000)))
+    || case when n.data is null then '{}' else pg_catalog.jsonb_build_object('data', n.data) end
+$$;
+
 -- Why this person gets no push of it: muted, preference, or unasked (nobody asked for one). Null: they do.
 create function tidings.push_refusal(user_id text, topic text, type text, push boolean) returns text
 language sql stable set search_path = '' as $$

@@ -264,11 +264,7 @@ begin
     kind := target.kind;
     address := target.address;
     keys := target.keys;
-    item := pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
-      'id', n.id::text, 'topic', n.topic, 'type', n.type, 'title', n.title, 'body', n.body, 'link', n.link,
-      'sender', n.sender, 'priority', n.priority, 'collapseKey', n.collapse_key,
-      'createdAt', extract(epoch from n.created_at) * 1000, 'expiresAt', extract(epoch from n.expires_at) * 1000))
-      || case when n.data is null then '{}' else pg_catalog.jsonb_build_object('data', n.data) end;
+    item := tidings.push_item(n);
     unread := (tidings.count_now(d.user_id)).unread;
     ttl := greatest(0, floor(extract(epoch from expires - pg_catalog.clock_timestamp())));
     return next;
@@ -341,3 +337,30 @@ create view tidings.push_trace as
          (e.event ->> 'at')::timestamptz as at, e.event ->> 'reason' as reason
   from tidings.delivery d
   cross join lateral pg_catalog.jsonb_array_elements(d.events) e(event);
+
+-- What was pushed to a device, for its worker to fetch whole: entries like the item of push_claim.
+create function tidings.pushed_items(device bigint, ids bigint[]) returns setof jsonb
+language sql stable security definer set search_path = '' as $$
+  select tidings.push_item(n)
+  from tidings.delivery d
+  join tidings.notification n on n.id = d.notification_id
+  where d.device = pushed_items.device and d.notification_id = any (pushed_items.ids)
+    and d.user_id = (select t.user_id from tidings.device t where t.number = pushed_items.device)
+    and d.state <> 'queued' and (n.expires_at is null or n.expires_at > pg_catalog.now())
+  order by n.xid, n.id
+$$;
+
+-- Marks for the person whose device it is; ids that were not pushed to it are left alone.
+create function tidings.mark_pushed(device bigint, ids bigint[], state text)
+returns table (unread integer, unseen integer)
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  owner text := (select t.user_id from tidings.device t where t.number = device);
+begin
+  return query
+  select m.unread, m.unseen from tidings.mark(owner, array(
+    select d.notification_id from tidings.delivery d
+    join tidings.notification n on n.id = d.notification_id
+    where d.device = mark_pushed.device and d.user_id = owner and d.notification_id = any (ids)), state) m;
+end $$;

@@ -58,7 +58,7 @@ export interface Provider {
   /** Whether a shown notification can be taken back at once, by a message that shows nothing. Otherwise the next push does it. */
   readonly silent: boolean;
   /** What a client sends to register, but for `kind`. */
-  readonly schema: z.ZodType;
+  readonly schema: z.ZodObject;
   /** Checks what `schema` let through. Throws `invalid_request`. */
   register(input: unknown): Promise<Registration>;
   /** Makes one attempt. */

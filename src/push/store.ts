@@ -2,7 +2,7 @@
  * The dispatcher's statements; the work is in `sql/043_push.sql`.
  * @module
  */
-import type { Sql } from "postgres";
+import type { Statement } from "../database/postgres.ts";
 import type { Item } from "../notification.ts";
 import type { Outcome, PushMessage, Target } from "./provider.ts";
 
@@ -28,6 +28,9 @@ export interface PushStore {
   purge(ageMs: number, max: number): Promise<number>;
 }
 
+/** An item as the database gives it: times in milliseconds. */
+export type StoredItem = Omit<Item, "createdAt" | "expiresAt"> & { createdAt: number; expiresAt?: number };
+
 interface Row {
   delivery: string;
   attempt: number;
@@ -36,7 +39,7 @@ interface Row {
   kind: string;
   address: string;
   keys: Record<string, string>;
-  item: Omit<Item, "createdAt" | "expiresAt"> & { createdAt: number; expiresAt?: number };
+  item: StoredItem;
   ids: string[];
   read: string[];
   unread: number | null;
@@ -46,7 +49,7 @@ interface Row {
 }
 
 /** The store in Postgres. */
-export function pushStore(sql: Sql): PushStore {
+export function createPushStore(sql: Statement): PushStore {
   return {
     async plan(max, graceMs) {
       const [row] = await sql<{ seen: number | null }[]>`
@@ -80,14 +83,18 @@ export function pushStore(sql: Sql): PushStore {
   };
 }
 
-function toClaim(row: Row): Claim {
-  const { delivery, attempt, action, device, kind, address, keys, ids, read, unread, ttl, title, body } = row;
-  const { createdAt, expiresAt, ...rest } = row.item;
-  const item: Item = {
+/** The item as clients know it. */
+export function itemOf({ createdAt, expiresAt, ...rest }: StoredItem): Item {
+  return {
     ...rest,
     createdAt: new Date(createdAt).toISOString(),
     ...(expiresAt === undefined ? {} : { expiresAt: new Date(expiresAt).toISOString() }),
   };
+}
+
+function toClaim(row: Row): Claim {
+  const { delivery, attempt, action, device, kind, address, keys, ids, read, unread, ttl, title, body } = row;
+  const item = itemOf(row.item);
   if (title !== null) {
     // a digest speaks for all of them: the words and the link of one would mislead
     item.title = title;

@@ -2,7 +2,7 @@
  * The scheduler's statements; the work is in `sql/040_schedule.sql`.
  * @module
  */
-import type { Sql } from "postgres";
+import type { Statement } from "../database/postgres.ts";
 import type { Step, Waiting } from "./step.ts";
 
 /** What one look at the schedules did. */
@@ -23,7 +23,7 @@ export interface ScheduleStore {
 }
 
 /** The store in Postgres. */
-export function scheduleStore(sql: Sql): ScheduleStore {
+export function createScheduleStore(sql: Statement): ScheduleStore {
   return {
     async sendDue(max) {
       const [row] = await sql<{ taken: number; sent: number; wait: number | null }[]>`

@@ -6,7 +6,7 @@ import { dispatcher } from "../../src/push/dispatcher.ts";
 import { guard } from "../../src/push/guard.ts";
 import type { Payload } from "../../src/push/payload.ts";
 import type { Outcome, Provider } from "../../src/push/provider.ts";
-import { type Claim, type PushStore, pushStore } from "../../src/push/store.ts";
+import { type Claim, createPushStore, type PushStore } from "../../src/push/store.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";
 import { webPush } from "../../src/push/webpush.ts";
 import { testDatabase } from "../helpers/database.ts";
@@ -225,7 +225,7 @@ Deno.test("dispatcher: from tidings.send to a browser's keys, by two gateways, e
   let sent = 0;
   const gateways = [0, 1].map(() =>
     dispatcher({
-      store: pushStore(database.connect()),
+      store: createPushStore(database.connect()),
       providers: [webPush({ vapid, guard: guard({ hosts: [push.origin] }), clock: systemClock })],
       grace: 0,
       pause: 50,

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Sql } from "postgres";
 import type { Outcome } from "../../src/push/provider.ts";
-import { type Claim, pushStore } from "../../src/push/store.ts";
+import { type Claim, createPushStore } from "../../src/push/store.ts";
 import { testDatabase } from "../helpers/database.ts";
 
 const LEASE = 60_000;
@@ -20,7 +20,7 @@ async function device(
 
 /** Everything that is due now. */
 async function due(sql: Sql): Promise<Claim[]> {
-  const store = pushStore(sql);
+  const store = createPushStore(sql);
   while (await store.plan(1_000, 0) !== 0);
   while (await store.fanOut(2, 0));
   return await store.claim(100, LEASE);
@@ -31,7 +31,7 @@ async function settle(
   claims: Claim[],
   outcome: Outcome = { kind: "sent", reason: "answered 201" },
 ) {
-  for (const claim of claims) await pushStore(sql).settle(claim, outcome, 0);
+  for (const claim of claims) await createPushStore(sql).settle(claim, outcome, 0);
 }
 
 const summary = (claims: Claim[]) =>
@@ -127,7 +127,7 @@ Deno.test("outcomes: retry waits, failed ends it, gone removes the device unless
   for (const id of ["retry", "failed", "gone", "renewed"]) await device(sql, "1", id);
   await sql`select tidings.send('user:1', 'one', push => true)`;
   const claims = Object.fromEntries((await due(sql)).map((claim) => [claim.target.address.slice(23), claim]));
-  const store = pushStore(sql);
+  const store = createPushStore(sql);
   await store.settle(claims.retry!, { kind: "retry", reason: "busy" }, 90_000);
   await store.settle(claims.failed!, { kind: "failed", reason: "refused" }, 0);
   await store.settle(claims.gone!, { kind: "gone", reason: "answered 410" }, 0);
@@ -157,7 +157,7 @@ Deno.test("a device belongs to one person: registered by another login it moves,
   const address = "https://push.example/shared";
   await device(sql, "1", "phone", { address });
   await sql`select tidings.send('user:1', 'secret', push => true)`;
-  while (await pushStore(sql).plan(10, 0) !== 0);
+  while (await createPushStore(sql).plan(10, 0) !== 0);
   await device(sql, "2", "tablet", { address });
   await sql`select tidings.send('user:2', 'mine', push => true)`;
   assert.deepEqual((await due(sql)).map(({ message }) => message.item.title), ["mine"]);
@@ -238,7 +238,7 @@ Deno.test("preferences: muted and refused ones are not pushed, a rule that says 
     "1 a skipped preference",
   ]);
   await sql`select tidings.send('user:3', 'late', type => 'late', push => true)`;
-  while (await pushStore(sql).plan(10, 0) !== 0);
+  while (await createPushStore(sql).plan(10, 0) !== 0);
   await sql`select tidings.prefer('3', 'type', 'late', in_app => false)`;
   assert.deepEqual(await due(sql), []);
   assert.deepEqual(await trace(sql, "where event = 'skipped' and user_id = '3'"), ["3 a skipped muted"]);
@@ -301,7 +301,7 @@ Deno.test("an expired one is not pushed, a purged one neither, and the reason is
   const { sql } = database;
   await device(sql, "1", "a");
   await sql`select tidings.send('user:1', t, ttl => '1 hour', push => true) from unnest(array['expired', 'purged', 'old']) t`;
-  while (await pushStore(sql).plan(10, 0) !== 0);
+  while (await createPushStore(sql).plan(10, 0) !== 0);
   await sql`update tidings.notification set expires_at = now() where title = 'expired'`;
   await sql`update tidings.notification set expires_at = null, created_at = now() - interval '4 days' where title = 'old'`;
   await sql`delete from tidings.notification where title = 'purged'`;
@@ -348,8 +348,8 @@ Deno.test("digest: what one person gets of one type within the window is one pus
   assert(windows.length <= 12, "later ones join the window of the first");
   await sql`update tidings.delivery set due_at = now() - interval '1 second' where state = 'queued'`;
   const [one, two] = await Promise.all([
-    pushStore(sql).claim(100, LEASE),
-    pushStore(database.connect()).claim(100, LEASE),
+    createPushStore(sql).claim(100, LEASE),
+    createPushStore(database.connect()).claim(100, LEASE),
   ]);
   const claims = [...one, ...two];
   assert.deepEqual(summary(claims), [
@@ -388,7 +388,7 @@ Deno.test("read elsewhere: a silent device is told at once, another with its nex
   assert.deepEqual(closing.map(({ kind, message }) => [kind, message.kind, message.read]), [["fcm", "close", [
     row?.id,
   ]]]);
-  await pushStore(sql).settle(closing[0]!, { kind: "retry", reason: "busy" }, 0);
+  await createPushStore(sql).settle(closing[0]!, { kind: "retry", reason: "busy" }, 0);
   const again = await due(sql);
   assert.equal(again.length, 1);
   await settle(sql, again);
@@ -412,7 +412,7 @@ Deno.test("the trace tells when the device showed it, once, and what was settled
     await sql`select tidings.push_shown(${number}::bigint, array[${row?.id}]::bigint[])`;
   }
   assert.deepEqual(await trace(sql), ["1 a queued -", "1 a sent answered 201", "1 a shown -"]);
-  const store = pushStore(sql);
+  const store = createPushStore(sql);
   assert.equal(await store.purge(3_600_000, 100), 0);
   assert.equal(await store.purge(0, 100), 1);
 });
@@ -421,7 +421,7 @@ Deno.test("the plan misses nothing and queues nothing twice, whatever overlaps, 
   await using database = await testDatabase();
   const { sql } = database;
   await device(sql, "1", "a");
-  const store = pushStore(database.connect({ max: 3 }));
+  const store = createPushStore(database.connect({ max: 3 }));
   await fc.assert(
     fc.asyncProperty(
       fc.array(fc.record({ rows: fc.integer({ min: 1, max: 4 }), open: fc.integer({ min: 0, max: 5 }) }), {
@@ -472,7 +472,7 @@ Deno.test("the plan misses nothing and queues nothing twice, whatever overlaps, 
 Deno.test("an idle plan writes nothing", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = pushStore(sql);
+  const store = createPushStore(sql);
   await sql`select tidings.send('user:1', 'one', push => true)`;
   while (await store.plan(10, 0) !== 0);
   const position = async () => (await sql`select ctid::text, xmin::text from tidings.push_position`)[0];

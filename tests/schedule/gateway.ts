@@ -5,10 +5,11 @@
  */
 import postgres from "postgres";
 import { scheduler } from "../../src/schedule/scheduler.ts";
-import { scheduleStore } from "../../src/schedule/store.ts";
+import { createScheduleStore } from "../../src/schedule/store.ts";
 
 const sql = postgres(Deno.args[0] ?? "", { max: 2 });
 const print = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
 await sql`select 1`;
-await scheduler({ store: scheduleStore(sql), batch: 20, onSent: (count) => print(String(count)) }).start();
+await scheduler({ store: createScheduleStore(sql), batch: 20, onSent: (count) => print(String(count)) })
+  .start();
 print("ready");

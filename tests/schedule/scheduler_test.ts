@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
 import { compose } from "../../src/service.ts";
 import { scheduler } from "../../src/schedule/scheduler.ts";
-import { scheduleStore } from "../../src/schedule/store.ts";
+import { createScheduleStore } from "../../src/schedule/store.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 
 /** Counts up, and says when it got there. */
@@ -24,7 +24,7 @@ Deno.test("scheduler: what is added while it sleeps is sent within a second of i
   const count = counter(60);
   const gateways = compose(
     "gateways",
-    [0, 1].map(() => scheduler({ store: scheduleStore(database.connect()), onSent: count.add })),
+    [0, 1].map(() => scheduler({ store: createScheduleStore(database.connect()), onSent: count.add })),
   );
   await gateways.start();
   for (let i = 0; i < 20; i++) {
@@ -110,7 +110,7 @@ Deno.test("scheduler: 50,000 due in the same minute are sent within it, while a 
   const count = counter(50_000);
   const gateways = compose(
     "gateways",
-    [0, 1].map(() => scheduler({ store: scheduleStore(database.connect()), onSent: count.add })),
+    [0, 1].map(() => scheduler({ store: createScheduleStore(database.connect()), onSent: count.add })),
   );
   const began = systemClock.now();
   await gateways.start();
@@ -126,7 +126,7 @@ Deno.test("scheduler: 50,000 due in the same minute are sent within it, while a 
 Deno.test("scheduler: a database that goes away and comes back costs time and nothing else", async () => {
   await using cluster = await testCluster();
   const count = counter(1);
-  const service = scheduler({ store: scheduleStore(cluster.connect({ max: 1 })), onSent: count.add });
+  const service = scheduler({ store: createScheduleStore(cluster.connect({ max: 1 })), onSent: count.add });
   await service.start();
   await cluster
     .connect()`select tidings.send('a', 'x', deliver_at => clock_timestamp() + interval '300 milliseconds')`;

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
-import { scheduleStore } from "../../src/schedule/store.ts";
+import { createScheduleStore } from "../../src/schedule/store.ts";
 import { stepOf } from "../../src/schedule/step.ts";
 import { testDatabase } from "../helpers/database.ts";
 
@@ -10,7 +10,7 @@ const titles = async (sql: Sql) =>
 Deno.test("tidings.send(deliver_at) keeps it until then, and sends what was asked", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   const [plan] =
     await sql`select tidings.send('user:1', 'Later', 'Body', type => 'reminder', link => '/x', data => '{"a":1}',
     sender => 'app', priority => 'high', collapse_key => 'c', ttl => '1 hour', push => true,
@@ -91,7 +91,7 @@ Deno.test("a dedupe_key counts among what is scheduled and what was sent", async
   const first = await plan();
   assert.equal(await plan(), first);
   await sql`update tidings.schedule set due_at = now()`;
-  await scheduleStore(sql).sendDue(10);
+  await createScheduleStore(sql).sendDue(10);
   const [sent] = await sql`select id from tidings.notification`;
   assert.equal(await plan(), sent?.id);
   assert.deepEqual(await titles(sql), [null]);
@@ -102,7 +102,7 @@ Deno.test("a ttl counts from the time it was due: what is late and expired is no
   const { sql } = database;
   await sql`select tidings.send('a', t, ttl => l::interval, transient => x, deliver_at => now() - interval '1 hour')
     from (values ('expired', '30 min', false), ('alive', '2 hours', false), ('plain', null, false), ('passing', null, true)) v(t, l, x)`;
-  assert.deepEqual(await scheduleStore(sql).sendDue(10), { taken: 4, sent: 2 });
+  assert.deepEqual(await createScheduleStore(sql).sendDue(10), { taken: 4, sent: 2 });
   assert.deepEqual(await titles(sql), ["alive", "plain"]);
 });
 
@@ -115,7 +115,7 @@ Deno.test("one that an application's trigger refuses is kept with the reason and
   await sql`select tidings.send('a', t, deliver_at => now()) from unnest(array['one', 'bad', 'two']) t`;
   const [daily] = await sql`select tidings.schedule('daily', '0 8 * * *', 'a', 'bad') as id`;
   await sql`update tidings.schedule set due_at = now() - interval '1 second' where id = ${daily?.id}`;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   assert.equal((await store.sendDue(10)).sent, 2);
   assert.equal(await store.advance((await store.dueRecurring(10)).map(stepOf)), 0);
   assert.deepEqual(await titles(sql), ["one", "two"]);
@@ -129,7 +129,7 @@ Deno.test("one that an application's trigger refuses is kept with the reason and
 Deno.test("tidings.schedule() again under the same name moves it; another sender's name is another schedule", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   const plan = async (cron: string, zone: string, title: string, sender = "app") =>
     (await sql`select tidings.schedule('question', ${cron}, 'user:1', ${title}, timezone => ${zone}, sender => ${sender}) as id`)[
       0
@@ -155,7 +155,7 @@ Deno.test("tidings.schedule() again under the same name moves it; another sender
 Deno.test("a schedule without a time zone follows the person's: moved when they move", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   const [row] = await sql`select tidings.schedule('q', '30 7 * * *', 'user:1', 'Question') as id`;
   const at = async (zone: string) => {
     await store.advance((await store.dueRecurring(10)).map(stepOf));
@@ -175,7 +175,7 @@ Deno.test("a schedule without a time zone follows the person's: moved when they 
 Deno.test("advance() sends what is as it was seen, once, whoever comes first", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   await sql`select tidings.schedule('s' || i, '*/5 * * * * *', 'a') from generate_series(1, 200) i`;
   await store.advance((await store.dueRecurring(1_000)).map(stepOf));
   await sql`update tidings.schedule set due_at = date_trunc('second', now()) - interval '1 second'`;
@@ -190,7 +190,7 @@ Deno.test("advance() sends what is as it was seen, once, whoever comes first", a
 Deno.test("a cron that only a gateway sees through is kept with its failure and never looked at again", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const store = scheduleStore(sql);
+  const store = createScheduleStore(sql);
   await sql`select tidings.schedule('bad', '61 8 * * *', 'a'), tidings.schedule('never', '0 0 31 2 *', 'a')`;
   await store.advance((await store.dueRecurring(10)).map(stepOf));
   const failures = (await sql`select failure from tidings.schedule order by name`).map(({ failure }) =>
