@@ -1,0 +1,37 @@
+/**
+ * Everything about pushes that a gateway runs: the providers that are set up, the devices, and the dispatcher.
+ * @module
+ */
+import type { Chance, Clock } from "../clock.ts";
+import type { Statement } from "../database/postgres.ts";
+import type { Service } from "../service.ts";
+import { createDeviceStore, type DeviceStore } from "./device_store.ts";
+import { dispatcher, type DispatcherOptions } from "./dispatcher.ts";
+import type { Provider } from "./provider.ts";
+import { providers, type PushConfig } from "./providers.ts";
+import { createPushStore } from "./store.ts";
+
+/** What they need. */
+export interface PushesDeps extends Pick<DispatcherOptions, "grace" | "pause" | "lease" | "onOutcome"> {
+  config: PushConfig;
+  sql: Statement;
+  clock: Clock;
+  chance: Chance;
+}
+
+/** What they give: a service to run, and what the routes work with. */
+export interface Pushes {
+  service: Service;
+  providers: readonly Provider[];
+  devices: DeviceStore;
+}
+
+/** Assembles them. Throws a `StartError` when the settings are not usable. */
+export function createPushes({ config, sql, clock, chance, ...options }: PushesDeps): Pushes {
+  const all = providers(config, clock);
+  return {
+    providers: all,
+    devices: createDeviceStore(sql),
+    service: dispatcher({ store: createPushStore(sql), providers: all, clock, chance, ...options }),
+  };
+}
