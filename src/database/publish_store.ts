@@ -106,6 +106,20 @@ export function publishStore(database: Pick<Database, "query">): PublishStore {
   };
 }
 
+/** How many keys one statement forgets, so that none runs long. */
+const PURGE_STEP = 1_000;
+
+/** Forgets idempotency keys that are too old, step by step, at most `steps` of them; returns how many. For a job runner. */
+export async function forgetOldKeys(store: PublishStore, steps = 100): Promise<number> {
+  let forgotten = 0;
+  for (let step = 0; step < steps; step++) {
+    const gone = await store.purge(PURGE_STEP);
+    forgotten += gone;
+    if (gone < PURGE_STEP) break;
+  }
+  return forgotten;
+}
+
 /** The statement failed and left nothing: wrong data, a violated constraint, a function's own refusal, a limit of the server. */
 const REFUSED = /^(22|23|0A|54|42804|P0001)/;
 /** The transaction was rolled back because of others. */
