@@ -33,19 +33,19 @@ function ofIssue(issue: Issue, prefix: readonly PropertyKey[]): FieldError[] {
     return issue.keys.map((key) => ({ field: join([...path, key]), message: "is not a known field" }));
   }
   if (issue.code === "invalid_union") {
-    // the alternative that the input comes closest to: whose violations lie deepest
-    const best = issue.errors
-      .filter((issues) => issues.length > 0)
-      .sort((a, b) => depth(b) - depth(a) || a.length - b.length)[0];
-    if (best !== undefined && depth(best) > 0) return best.flatMap((inner) => ofIssue(inner, path));
+    // the alternative that the input comes closest to
+    const best = issue.errors.toSorted((a, b) => closeness(b) - closeness(a) || a.length - b.length)[0];
+    if (best !== undefined && closeness(best) > 0) return best.flatMap((inner) => ofIssue(inner, path));
   }
   return [{ field: join(path), message: issue.message }];
 }
 
-function depth(issues: readonly Issue[]): number {
-  return Math.max(
-    ...issues.map((issue) => issue.path.length + (issue.code === "unrecognized_keys" ? 1 : 0)),
+/** How far an alternative got: 0 when the input is not even of its type. */
+function closeness(issues: readonly Issue[]): number {
+  const depths = issues.map(({ code, path }) =>
+    path.length + (code === "invalid_type" || code === "invalid_union" ? 0 : 1)
   );
+  return Math.max(0, ...depths);
 }
 
 function join(path: readonly PropertyKey[]): string {
