@@ -3,7 +3,10 @@
  * print, and gone when the test is over.
  * @module
  */
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+
+const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What a process that ended left. */
 export interface Ended {
@@ -22,12 +25,28 @@ export interface Process extends AsyncDisposable {
   ended: Promise<Ended>;
 }
 
-/** Starts `deno run -A <script>`, the script given from the repository's root, with this environment and no other. */
-export function start(script: string, args: string[] = [], env: Record<string, string> = {}): Process {
-  const root = new URL("../../", import.meta.url);
-  const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-q", "-A", fileURLToPath(new URL(script, root)), ...args],
-    cwd: fileURLToPath(root),
+/**
+ * Starts a script, given from the repository's root, with this environment and no other, in the repository or another folder.
+ */
+export function start(
+  script: string,
+  args: string[] = [],
+  env: Record<string, string> = {},
+  cwd: string = ROOT,
+): Process {
+  return startCommand(Deno.execPath(), ["run", "-q", "-A", join(ROOT, script), ...args], env, cwd);
+}
+
+/** Starts any command so. */
+export function startCommand(
+  command: string,
+  args: string[],
+  env: Record<string, string> = {},
+  cwd: string = ROOT,
+): Process {
+  const child = new Deno.Command(command, {
+    args,
+    cwd,
     clearEnv: true,
     env: { ...inherited(), NO_COLOR: "1", ...env },
     stdin: "null",

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { testDatabase } from "./helpers/database.ts";
+import { run, start, startCommand } from "./helpers/process.ts";
+
+const MAIN = "src/main.ts";
+
+/** A folder of one's own for what a gateway keeps. */
+async function place() {
+  const data = await mkdtemp(join(tmpdir(), "tidings-boot-"));
+  await chmod(data, 0o755);
+  return {
+    data,
+    async [Symbol.asyncDispose]() {
+      await rm(data, { recursive: true, force: true });
+    },
+  };
+}
+
+Deno.test("a port that is in use is one line, and exit code 1", async () => {
+  await using here = await place();
+  await using database = await testDatabase();
+  const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = taken.addr as Deno.NetAddr;
+  const { code, stderr } = await run(MAIN, [], {
+    TIDINGS_DATA: here.data,
+    DATABASE_URL: database.url,
+    PORT: String(port),
+  });
+  taken.close();
+  assert.equal(code, 1);
+  assert.equal(
+    stderr,
+    `Cannot listen on 127.0.0.1 port ${port}: the port is in use; stop what listens there, or set PORT to another\n`,
+  );
+});
+
+Deno.test("an address that this machine does not have is one line, and exit code 1", async () => {
+  await using here = await place();
+  await using database = await testDatabase();
+  const { code, stderr } = await run(MAIN, [], {
+    TIDINGS_DATA: here.data,
+    DATABASE_URL: database.url,
+    TIDINGS_DEV: "1",
+    HOST: "203.0.113.7",
+  });
+  assert.equal(code, 1);
+  assert.match(stderr, /^Cannot listen on 203\.0\.113\.7 port 8080: this machine has no such address; .*\n$/);
+});
+
+Deno.test("it works from any folder, and stops cleanly while a client is connected", async () => {
+  await using here = await place();
+  await using database = await testDatabase({ migrated: false });
+  const env = { TIDINGS_DATA: here.data, DATABASE_URL: database.url, PORT: "0", TIDINGS_DRAIN: "0s" };
+  await using gateway = start(MAIN, [], env, here.data);
+  const [, listen = ""] = await gateway.until(/^(curl -N .*\/v1\/feed')$/m);
+  await using listener = startCommand("bash", ["-c", `exec ${listen} -s`]);
+  await listener.until(/event: tidings\.welcome/);
+  gateway.signal("SIGTERM");
+  await listener.until(/event: tidings\.reconnect/);
+  const { code, stderr } = await gateway.ended;
+  assert.equal(stderr, "");
+  assert.equal(code, 0);
+});
