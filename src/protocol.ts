@@ -27,6 +27,7 @@ export const EVENTS = {
   inbox: "tidings.inbox",
   reset: "tidings.reset",
   reconnect: "tidings.reconnect",
+  error: "tidings.error",
 } as const;
 
 /** WebSocket close codes. 4000–4499: come back; 4500–4999: do not. */

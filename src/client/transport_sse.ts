@@ -155,6 +155,8 @@ export function toFrame({ event, data, id }: SseEvent): ServerFrame | null {
       return { op: "reset", ...value };
     case EVENTS.reconnect:
       return { op: "reconnect", ...value };
+    case EVENTS.error:
+      return { op: "error", problem: value };
     default:
       return { op: "items", cursor: id, items: [value as Item] };
   }

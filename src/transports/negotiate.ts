@@ -7,9 +7,9 @@ import type { CredentialsDeps } from "../auth/credentials.ts";
 import type { Clock } from "../clock.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { TidingsError } from "../errors.ts";
-import type { Feed, Since } from "../feed/feed.ts";
+import type { Feed, Opened, Since } from "../feed/feed.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
-import { parseCursor } from "../log/cursor.ts";
+import { formatCursor, parseCursor } from "../log/cursor.ts";
 import type { ClientFrame, InboxCount, Publication, Welcome } from "../protocol.ts";
 import type { Session } from "../feed/session.ts";
 
@@ -105,13 +105,22 @@ export function parseNumber(
   return number;
 }
 
-/** What a client is told first. */
-export async function welcome(session: Session, identity: Identity, deps: TransportDeps): Promise<Welcome> {
+/**
+ * What a client is told first. Its cursor is where the session stands; one that could not be used is given back as it came,
+ * so that only the reset that follows moves the client, and whoever is cut in between hears of it the next time.
+ */
+export async function welcome(
+  { session, reset }: Opened,
+  since: Since,
+  identity: Identity,
+  deps: TransportDeps,
+): Promise<Welcome> {
   const inbox = await deps.count(identity.user);
+  const unusable = reset !== undefined && since.at === "cursor";
   return {
     session: crypto.randomUUID(),
     user: identity.user,
-    cursor: session.cursor,
+    cursor: unusable ? formatCursor(since.cursor) : session.cursor,
     topics: [...session.topics],
     inbox,
     heartbeat: HEARTBEAT,

@@ -45,9 +45,10 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
   );
   await deps.authorize(identity, topics);
   const stream = new EventStream(response);
-  const { session, reset } = await deps.feed.open({ user: identity.user, topics, since }, stream);
+  const opened = await deps.feed.open({ user: identity.user, topics, since }, stream);
+  const { session, reset } = opened;
   try {
-    const hello = await welcome(session, identity, deps);
+    const hello = await welcome(opened, since, identity, deps);
     if (response.destroyed) return session.end();
     for (const [name, value] of request.headers) response.setHeader(name, value);
     response.writeHead(200, {
@@ -57,7 +58,7 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
     });
     stream.begin(session, heart, atExpiry(identity, deps.clock, () => session.close(expired())));
     stream.write(
-      `retry: ${RETRY}\nid: ${session.cursor}\nevent: ${EVENTS.welcome}\ndata: ${JSON.stringify(hello)}\n\n`,
+      `retry: ${RETRY}\nid: ${hello.cursor}\nevent: ${EVENTS.welcome}\ndata: ${JSON.stringify(hello)}\n\n`,
     );
     if (reset !== undefined) stream.reset(reset, session.cursor);
     session.open();
@@ -101,7 +102,7 @@ class EventStream implements Sink, Reconnectable {
   }
 
   close(error: TidingsError): void {
-    this.write(`event: error\ndata: ${JSON.stringify(toProblem(error))}\n\n`);
+    this.write(`event: ${EVENTS.error}\ndata: ${JSON.stringify(toProblem(error))}\n\n`);
     this.#response.end();
   }
 

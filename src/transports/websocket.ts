@@ -185,11 +185,12 @@ class Connection implements Sink, Reconnectable {
   async #open(identity: Identity, since: Since, topics: string[]): Promise<void> {
     const deps = this.#deps;
     await deps.authorize(identity, topics);
-    const { session, reset } = await deps.feed.open({ user: identity.user, topics, since }, this);
+    const opened = await deps.feed.open({ user: identity.user, topics, since }, this);
+    const { session, reset } = opened;
     this.#session = session;
     if (this.#closed) return session.end();
     this.#identity = identity;
-    const hello = await welcome(session, identity, deps);
+    const hello = await welcome(opened, since, identity, deps);
     if (this.#closed) return session.end();
     this.#renew(identity);
     deps.heart.add(this);

@@ -1,0 +1,62 @@
+/**
+ * Long-poll, by `fetch`.
+ * @module
+ */
+import type { Item } from "../../src/notification.ts";
+import type { Problem } from "../../src/protocol.ts";
+import { type Adapter, type Client, feedUrl, Notes, type OpenRequest, Refused } from "./client.ts";
+
+interface Answer {
+  cursor: string;
+  items: Item[];
+  inbox: { unread: number; unseen: number };
+}
+
+/** Polls once at once, to have a cursor, and then again and again. */
+export async function openLongPoll(request: OpenRequest): Promise<Client> {
+  const notes = new Notes();
+  const over = new AbortController();
+
+  async function poll(since: string | undefined, wait: string): Promise<void> {
+    const address = feedUrl({ ...request, ...(since === undefined ? {} : { since }) }, { wait });
+    const response = await fetch(address, {
+      headers: { authorization: `Bearer ${request.token}` },
+      signal: over.signal,
+    });
+    const text = await response.text();
+    if (response.status === 409) {
+      const { reason, cursor } = JSON.parse(text) as Problem;
+      return notes.tell({ event: "reset", reason: reason!, cursor: cursor! });
+    }
+    if (!response.ok) throw new Refused(JSON.parse(text));
+    const { cursor, items } = JSON.parse(text) as Answer;
+    if (items.length > 0) notes.items(items, cursor, text);
+    else notes.move(cursor);
+  }
+
+  await poll(request.since, "0");
+  notes.tell({ event: "welcome", cursor: notes.cursor });
+  const loop = (async () => {
+    while (!over.signal.aborted) await poll(notes.cursor, "20");
+  })().catch((error) => {
+    if (over.signal.aborted) return;
+    notes.tell(error instanceof Refused ? { event: "error", problem: error.problem } : { event: "closed" });
+  });
+  return {
+    received: notes.received,
+    told: notes.told,
+    raw: notes.raw,
+    get cursor() {
+      return notes.cursor;
+    },
+    until: (what, holds) => notes.until(what, holds),
+    async cut() {
+      notes.end();
+      over.abort();
+      await loop;
+    },
+  };
+}
+
+/** The transport. */
+export const longpoll: Adapter = { name: "long-poll", open: openLongPoll };

@@ -1,0 +1,4 @@
+import { longpoll } from "./longpoll.ts";
+import { conformance } from "./suite.ts";
+
+conformance(longpoll);

@@ -1,0 +1,4 @@
+import { sse } from "./sse.ts";
+import { conformance } from "./suite.ts";
+
+conformance(sse);

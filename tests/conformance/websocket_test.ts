@@ -1,0 +1,4 @@
+import { websocket } from "./websocket.ts";
+import { conformance } from "./suite.ts";
+
+conformance(websocket);
