@@ -19,7 +19,12 @@ export const PATHS = {
   devices: "/v1/devices",
   schedules: "/v1/schedules",
   tickets: "/v1/tickets",
+  /** What a device's worker asks with its own token. */
+  worker: "/v1/worker",
 } as const;
+
+/** The header that carries a device's token. */
+export const DEVICE_HEADER = "Tidings-Device";
 
 /** Control events of an SSE feed (`event:` names) and reserved types of the log. */
 export const EVENTS = {
@@ -75,6 +80,22 @@ export interface Problem {
   reason?: ResetReason;
   /** Seconds to wait before trying again. */
   retryAfter?: number;
+}
+
+/** What travels inside of a push, encrypted: JSON, UTF-8. */
+export interface PushPayload {
+  /** The format's version. */
+  tidings: 1;
+  /** `notify` shows the item; `close` takes back what was shown and says nothing new. */
+  kind: "notify" | "close";
+  item: Item;
+  /** What this push stands for, when more than the item. */
+  ids?: string[];
+  /** What to take from the screen because it was read elsewhere. */
+  read?: string[];
+  unread?: number;
+  /** Fields of the item that were cut or left out: the worker fetches them. */
+  cut?: string[];
 }
 
 /** The first control message of every feed. */

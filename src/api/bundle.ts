@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 export const SCRIPTS: Readonly<Record<string, string>> = {
   "client.js": "src/client/mod.ts",
   "bell.js": "src/client/bell.ts",
+  "worker.js": "src/client/worker.ts",
   "demo.js": "src/demo/page.ts",
 };
 

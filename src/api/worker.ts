@@ -9,8 +9,9 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { TidingsError } from "../errors.ts";
+import { DEVICE_HEADER, PATHS } from "../protocol.ts";
 import type { DeviceStore, KnownDevice } from "../push/device_store.ts";
-import { DEVICE_HEADER, readDeviceToken } from "../push/device_token.ts";
+import { readDeviceToken } from "../push/device_token.ts";
 import type { Provider } from "../push/provider.ts";
 import { problems } from "./openapi.ts";
 import { invalid, violations } from "./violations.ts";
@@ -24,9 +25,6 @@ export interface WorkerDeps {
 interface WorkerEnv {
   Variables: { device: KnownDevice };
 }
-
-/** Where it lives. */
-export const WORKER_PATH = "/v1/worker";
 
 const MAX_BODY = 16 * 1024;
 const MAX_IDS = 100;
@@ -66,7 +64,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
   routes.openapi(
     createRoute({
       method: "get",
-      path: `${WORKER_PATH}/notifications`,
+      path: `${PATHS.worker}/notifications`,
       operationId: "fetchPushed",
       summary: "What was pushed to this device, whole",
       tags: ["worker"],
@@ -102,7 +100,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
   routes.openapi(
     createRoute({
       method: "post",
-      path: `${WORKER_PATH}/mark`,
+      path: `${PATHS.worker}/mark`,
       operationId: "markPushed",
       summary: "Mark what was pushed to this device",
       tags: ["worker"],
@@ -129,7 +127,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
   routes.openapi(
     createRoute({
       method: "post",
-      path: `${WORKER_PATH}/shown`,
+      path: `${PATHS.worker}/shown`,
       operationId: "pushShown",
       summary: "Say that pushes were shown",
       tags: ["worker"],
@@ -146,7 +144,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
   routes.openapi(
     createRoute({
       method: "put",
-      path: `${WORKER_PATH}/subscription`,
+      path: `${PATHS.worker}/subscription`,
       operationId: "renewSubscription",
       summary: "Replace this device's subscription",
       description: "As registering it, without the kind",

@@ -5,9 +5,6 @@
  */
 import { createHash, randomBytes } from "node:crypto";
 
-/** The header that carries it. */
-export const DEVICE_HEADER = "Tidings-Device";
-
 /** A fresh secret and its hash. */
 export function makeSecret(): { secret: string; hash: Uint8Array } {
   const secret = randomBytes(32).toString("base64url");

@@ -1,27 +1,13 @@
 /**
- * What travels inside of a push, and how it is made to fit. Shared with the service worker, so it imports nothing but shapes.
+ * How a notification is made to fit into a push.
  *
  * Invariants: the encoded payload never exceeds the limit; text is cut between graphemes, never inside of one; whatever
  * happens, the ids survive, so that the worker can fetch the rest.
  * @module
  */
 import type { Item } from "../notification.ts";
+import type { PushPayload } from "../protocol.ts";
 import type { PushMessage } from "./provider.ts";
-
-/** A push as the worker reads it: JSON, UTF-8. */
-export interface Payload {
-  /** The format's version. */
-  tidings: 1;
-  kind: PushMessage["kind"];
-  item: Item;
-  /** What this push stands for, when more than the item. */
-  ids?: string[];
-  /** What to take from the screen because it was read elsewhere. */
-  read?: string[];
-  unread?: number;
-  /** Fields of the item that were cut or left out: the worker fetches them. */
-  cut?: string[];
-}
 
 /**
  * The payload of a message, in at most `limit` bytes of JSON. Gives up the least needed first: data, then ids to take back,
@@ -29,7 +15,7 @@ export interface Payload {
  */
 export function payloadOf(message: PushMessage, limit: number): Uint8Array {
   const item: Item = { ...message.item };
-  const payload: Payload = { tidings: 1, kind: message.kind, item };
+  const payload: PushPayload = { tidings: 1, kind: message.kind, item };
   if (message.ids.length > 1) payload.ids = message.ids;
   if (message.read.length > 0) payload.read = message.read;
   if (message.unread !== undefined) payload.unread = message.unread;

@@ -4,7 +4,7 @@ import { z } from "@hono/zod-openapi";
 import { systemClock } from "../../src/clock.ts";
 import { dispatcher } from "../../src/push/dispatcher.ts";
 import { guard } from "../../src/push/guard.ts";
-import type { Payload } from "../../src/push/payload.ts";
+import type { PushPayload as Payload } from "../../src/protocol.ts";
 import type { Outcome, Provider } from "../../src/push/provider.ts";
 import { type Claim, createPushStore, type PushStore } from "../../src/push/store.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";

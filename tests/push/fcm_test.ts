@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { decodeProtectedHeader, exportPKCS8, generateKeyPair, jwtVerify } from "jose";
 import type { Clock } from "../../src/clock.ts";
 import { fcm, type FcmOptions, serviceAccountSchema } from "../../src/push/fcm.ts";
-import type { Payload } from "../../src/push/payload.ts";
+import type { PushPayload as Payload } from "../../src/protocol.ts";
 import type { PushMessage } from "../../src/push/provider.ts";
 import { type FakeService, fakeService, type Reply } from "./fake_service.ts";
 

@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type { Item } from "../../src/notification.ts";
-import { cutText, type Payload, payloadOf } from "../../src/push/payload.ts";
+import type { PushPayload as Payload } from "../../src/protocol.ts";
+import { cutText, payloadOf } from "../../src/push/payload.ts";
 import type { PushMessage } from "../../src/push/provider.ts";
 
 const base: Item = { id: "7", topic: "user:1", type: "notification", createdAt: "2026-01-01T00:00:00.000Z" };

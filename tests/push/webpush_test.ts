@@ -9,7 +9,7 @@ import { PushApiModel } from "web-push-testing/src/PushApiModel.js";
 import WebPushTestingServer from "web-push-testing/src/server.js";
 import { systemClock } from "../../src/clock.ts";
 import { guard } from "../../src/push/guard.ts";
-import type { Payload } from "../../src/push/payload.ts";
+import type { PushPayload as Payload } from "../../src/protocol.ts";
 import type { PushMessage } from "../../src/push/provider.ts";
 import { makeVapidKeys, vapidEnvironment } from "../../src/push/vapid.ts";
 import { WEB_PUSH_LIMIT, webPush } from "../../src/push/webpush.ts";
