@@ -10,23 +10,21 @@ language sql volatile parallel safe set search_path = '' as $$
   select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint
 $$;
 
--- The gateways' hours are no secret: whoever inserts looks at them.
-grant select on sequence tidings.awake to public;
-
+-- The rows are inserted (their transaction has its xid) before the flag is looked at: a gateway that saw the flag down waits
+-- for every transaction that was in progress then. A sequence that was never set (null) rings. It has no search_path of its
+-- own, which would cost as much as all the rest: every name and operator says where it comes from instead.
 create function tidings.ring() returns trigger
-language plpgsql volatile set search_path = '' as $$
+language plpgsql volatile security definer as $$
 begin
-  perform pg_catalog.pg_notify('tidings', '');
+  if (pg_catalog.pg_sequence_last_value('tidings.awake') operator(pg_catalog.>)
+      (pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) operator(pg_catalog.*) 1000)) is not true then
+    perform pg_catalog.pg_notify('tidings', '');
+  end if;
   return null;
 end $$;
 
--- The rows are inserted (their transaction has its xid) before the flag is looked at: a gateway that saw the flag down waits
--- for every transaction that was in progress then. The look is the trigger's condition, so that while the flag is up no
--- function is called; a sequence that was never set (null) rings.
 create trigger ring after insert on tidings.notification
-  for each statement
-  when ((pg_sequence_last_value('tidings.awake') > date_part('epoch', clock_timestamp()) * 1000) is not true)
-  execute function tidings.ring();
+  for each statement execute function tidings.ring();
 
 -- Raises or extends the flag. Set, then look: the clock is compared with the old value after the new one is set; unless the
 -- old time is still to come, it rings, so that the gateways that sleep come along. Returns whether it rang.

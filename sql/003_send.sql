@@ -15,7 +15,7 @@ end $$;
 
 -- What the table's constraints leave to the sender's function: names the field, says what was expected.
 create function tidings.check_send(
-  type text, title text, link text, sender text, priority text, collapse_key text, dedupe_key text, deliver_at timestamptz)
+  type text, title text, link text, sender text, priority text, collapse_key text, dedupe_key text)
 returns void
 language plpgsql immutable set search_path = '' as $$
 declare
@@ -32,9 +32,6 @@ declare
 begin
   if wrong is not null then
     raise exception 'Cannot send: %', wrong using errcode = 'check_violation';
-  end if;
-  if deliver_at is not null then
-    raise exception 'Cannot send later: schedules are not part of this version' using errcode = 'feature_not_supported';
   end if;
 end $$;
 
@@ -59,7 +56,16 @@ declare
   expires timestamptz;
   sent bigint;
 begin
-  perform tidings.check_send(type, title, link, sender, priority, collapse_key, dedupe_key, deliver_at);
+  -- Looked at closely only when there is something to look at.
+  if type like 'tidings.%' or length(title) > 1000 or link is not null or sender is not null or priority is not null
+     or collapse_key is not null or dedupe_key is not null then
+    perform tidings.check_send(type, title, link, sender, priority, collapse_key, dedupe_key);
+  end if;
+  if deliver_at is not null then
+    -- In 040_schedule.sql.
+    return tidings.send_later(topic, title, body, type, link, data, sender, priority, collapse_key, dedupe_key, ttl,
+                              transient, deliver_at, push);
+  end if;
   if ttl is not null or transient then
     expires := tidings.expiry(ttl, transient);
   end if;

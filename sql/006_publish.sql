@@ -81,7 +81,7 @@ begin
   if true = any (fresh) then
     with given as materialized (
       select pg_catalog.nextval('tidings.notification_id_seq') as id, p.*,
-             tidings.check_send(p.type, p.title, p.link, p.sender, p.priority, p.collapse_key, p.dedupe_key, null)::text as checked
+             tidings.check_send(p.type, p.title, p.link, p.sender, p.priority, p.collapse_key, p.dedupe_key)::text as checked
       from (select * from tidings.publications(publish_batch.rows) order by n) p
     ), inserted as (
       insert into tidings.notification

@@ -79,55 +79,6 @@ begin
   end loop;
 end $$;
 
-create or replace function tidings.send(
-  topic        text,
-  title        text default null,
-  body         text default null,
-  type         text default 'notification',
-  link         text default null,
-  data         jsonb default null,
-  sender       text default null,
-  priority     text default null,
-  collapse_key text default null,
-  dedupe_key   text default null,
-  ttl          interval default null,
-  transient    boolean default false,
-  deliver_at   timestamptz default null,
-  push         boolean default null
-) returns bigint
-language plpgsql volatile security definer set search_path = '' as $$
-declare
-  expires timestamptz;
-  sent bigint;
-begin
-  perform tidings.check_send(type, title, link, sender, priority, collapse_key, dedupe_key, null);
-  if deliver_at is not null then
-    return tidings.send_later(topic, title, body, type, link, data, sender, priority, collapse_key, dedupe_key, ttl,
-                              transient, deliver_at, push);
-  end if;
-  if ttl is not null or transient then
-    expires := tidings.expiry(ttl, transient);
-  end if;
-  loop
-    insert into tidings.notification
-      (topic, type, title, body, link, data, sender, priority, collapse_key, dedupe_key, transient, push, expires_at)
-    values
-      (send.topic, coalesce(send.type, 'notification'), send.title, send.body, send.link, send.data, send.sender,
-       send.priority::tidings.priority, send.collapse_key, send.dedupe_key, coalesce(send.transient, false), send.push, expires)
-    on conflict do nothing
-    returning id into sent;
-    if sent is not null then
-      return sent;
-    end if;
-    select n.id into sent from tidings.notification n
-    where n.topic = send.topic and n.dedupe_key = send.dedupe_key;
-    if sent is not null then
-      return sent;
-    end if;
-    -- What it clashed with was purged in between: now there is room.
-  end loop;
-end $$;
-
 -- Sends again and again: cron in a time zone. Called again with the same name (and sender), it changes what was planned.
 -- Without a time zone it is the one of the person that the topic belongs to, and follows it.
 create function tidings.schedule(
@@ -153,7 +104,7 @@ language plpgsql volatile security definer set search_path = '' as $$
 declare
   planned bigint;
 begin
-  perform tidings.check_send(type, title, link, sender, priority, collapse_key, null, null);
+  perform tidings.check_send(type, title, link, sender, priority, collapse_key, null);
   if timezone is not null and not exists (select from pg_catalog.pg_timezone_names z where z.name = schedule.timezone) then
     raise exception 'Cannot schedule: timezone must be an IANA name such as Europe/Berlin, got %', timezone
       using errcode = 'invalid_parameter_value';
