@@ -26,12 +26,12 @@ language sql immutable parallel safe as $$
 $$;
 
 -- What the tailer reads: the rows between a cursor and this statement's snapshot in (xid, id) order, at most so many rows
--- and about so many bytes (one row at least). `awake` is how long the flag is still up, in milliseconds; `more`
--- says that a bound cut the page. An entry is
+-- and about so many bytes (one row at least). `flag` is until when the flag is up, `awake` how long that still is, both in
+-- milliseconds; `more` says that a bound cut the page. An entry is
 -- [id, xid, topic, type, title, body, link, data as text, sender, priority, collapse_key, transient, created_at ms,
 -- expires_at ms].
 create function tidings.read_log(epoch text, xmax xid8, xip xid8[], at bigint[], max_rows integer, max_bytes integer)
-returns table (snapshot text, horizon bigint, awake double precision, more boolean, entries json)
+returns table (snapshot text, horizon bigint, awake double precision, flag bigint, more boolean, entries json)
 language plpgsql stable security definer set search_path = ''
 set enable_seqscan = off set enable_bitmapscan = off set plan_cache_mode = force_generic_plan set jit = off as $$
 #variable_conflict use_variable
@@ -63,7 +63,8 @@ begin
     ) u
   ) p;
   -- Looked at last: a flag that is seen down here is seen later than the snapshot.
-  awake := (select last_value from tidings.awake) - extract(epoch from pg_catalog.clock_timestamp()) * 1000;
+  flag := (select last_value from tidings.awake);
+  awake := flag - extract(epoch from pg_catalog.clock_timestamp()) * 1000;
   return next;
 end $$;
 

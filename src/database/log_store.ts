@@ -33,14 +33,19 @@ export class HistoryChanged extends Error {
 export interface LogStore {
   /** Makes this database's history ours when it is not; returns its epoch. */
   adopt(): Promise<string>;
-  /** The rows after a cursor; `awake`: how long the flag is still up, in ms. @throws {HistoryChanged} */
-  read(after: Cursor, limits: PageLimits): Promise<LogPage & { awake: number }>;
+  /**
+   * The rows after a cursor; `awake`: how long the flag is still up, in ms; `flag`: until when, by the database's clock.
+   * @throws {HistoryChanged}
+   */
+  read(after: Cursor, limits: PageLimits): Promise<LogPage & { awake: number; flag: number }>;
   /** The rows of some topics after one cursor and behind another. @throws {HistoryChanged} */
   readTopics(topics: readonly string[], after: Cursor, until: Cursor, limits: PageLimits): Promise<LogPage>;
   /** The xid from which on to read for "so many milliseconds ago". */
   xidSince(ms: number): Promise<number>;
   /** Holds the flag up for so many milliseconds; rings if it was down. */
   stayAwake(ms: number): Promise<void>;
+  /** An xid that has ended when this resolves: later snapshots name everything below it that is in progress. */
+  drawLine(): Promise<number>;
 }
 
 interface PageRecord {
@@ -62,14 +67,14 @@ export function createLogStore(database: Database): LogStore {
     },
     async read(after, limits) {
       const [record] = await guarded(
-        database.query<PageRecord & { awake: number }>((sql) =>
+        database.query<PageRecord & { awake: number; flag: string }>((sql) =>
           sql`select * from tidings.read_log(${after.epoch}, ${String(after.xmax)}::text::xid8, ${
             xids(after)
           }::text::xid8[],
           ${ids(after)}::text::bigint[], ${limits.rows}, ${limits.bytes})`
         ),
       );
-      return { ...page(after.epoch, record!), awake: record!.awake };
+      return { ...page(after.epoch, record!), awake: record!.awake, flag: Number(record!.flag) };
     },
     async readTopics(topics, after, until, limits) {
       const [record] = await guarded(
@@ -90,6 +95,12 @@ export function createLogStore(database: Database): LogStore {
     },
     async stayAwake(ms) {
       await database.query((sql) => sql`select tidings.stay_awake(${ms})`);
+    },
+    async drawLine() {
+      const [row] = await database.query<{ line: string }>((sql) =>
+        sql`select tidings.draw_line()::text as line`
+      );
+      return Number(row!.line);
     },
   };
 }

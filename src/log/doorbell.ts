@@ -4,9 +4,11 @@
  *
  * Invariants (doorbell.pml is their model; each left out loses a row):
  * - Raising the flag rings (in SQL: set, then look), so that gateways that sleep come along.
- * - To sleep: a read sees the flag down; the snapshot S of a *later* read names the transactions in progress, which may have
- *   skipped ringing; it keeps reading until all of them have ended in the snapshot of a read that took its rows and saw the
- *   flag down.
+ * - To sleep: a read sees the flag down; a line is drawn, which is a transaction id handed out and ended after that look;
+ *   the snapshot of a *later* read names the transactions below it that are in progress, which may have skipped ringing; it
+ *   keeps reading until all of them have ended in the snapshot of a read that took its rows and saw the same flag down.
+ * - No snapshot names what is in progress without a line: it lists only what lies below the highest id that has ended.
+ * - While the flag has not been raised since the last sleep, nobody skips ringing, and one read is enough to sleep again.
  * - A bell that rings at any moment but during sleep is remembered, and answered by one more read.
  * - The slow timer reads even when nothing rang: a lost bell costs time and never a row.
  * @module
@@ -31,9 +33,10 @@ export interface DoorbellOptions {
 /** The defaults. */
 export const DOORBELL: DoorbellOptions = { poll: 5, drain: 100, hold: 250, slow: 5_000, busy: 12, span: 100 };
 
-/** What to do next. A pause and a sleep end early when the bell rings. */
+/** What to do next. A pause and a sleep end early when the bell rings; a mark is answered by {@link Doorbell.marked}. */
 export type DoorbellAction =
   | { do: "read" }
+  | { do: "mark" }
   | { do: "hold"; ms: number }
   | { do: "pause"; ms: number }
   | { do: "sleep"; ms: number };
@@ -46,6 +49,8 @@ export interface ReadReport {
   transactions: number;
   /** How long the flag is still up by the database's clock; not positive: it is down. */
   awake: number;
+  /** Until when it is up: a number that is another one whenever the flag was raised. */
+  flag: number;
   /** The transactions in progress in its snapshot. */
   inProgress: readonly number[];
 }
@@ -53,10 +58,10 @@ export interface ReadReport {
 type Phase =
   /** Reading, the flag up or not yet looked at. */
   | { name: "awake" }
-  /** The flag was seen down; the next read's snapshot says who may have skipped ringing. */
-  | { name: "closing" }
+  /** The flag was seen down: a line is to be drawn, and what is in progress below it may have skipped ringing. */
+  | { name: "closing"; flag: number; line?: number }
   /** Waiting for these to end. */
-  | { name: "draining"; waiting: ReadonlySet<number>; pauses: number }
+  | { name: "draining"; flag: number; waiting: ReadonlySet<number>; pauses: number }
   | { name: "asleep" };
 
 /** The state machine. `now` is any monotonic clock in milliseconds. */
@@ -67,6 +72,8 @@ export class Doorbell {
   #rung = true;
   /** When the flag that the last read saw goes down, by our clock. */
   #flagUntil = -Infinity;
+  /** The flag that was down with nobody left who may have skipped ringing. */
+  #settled: number | undefined;
   /** Busy-ness: transactions read in the current span and in the one before. */
   #spanStart = -Infinity;
   #current = 0;
@@ -97,19 +104,36 @@ export class Doorbell {
     }
     if (report.awake > 0) {
       this.#phase = { name: "awake" };
+      this.#settled = undefined;
+      return;
+    }
+    const { flag } = report;
+    if (flag === this.#settled) {
+      this.#phase = { name: "asleep" };
       return;
     }
     const phase = this.#phase;
-    if (phase.name === "awake") {
-      this.#phase = { name: "closing" };
-      this.#rung = true;
+    if (phase.name === "awake" || phase.name === "asleep" || phase.flag !== flag) {
+      this.#phase = { name: "closing", flag };
       return;
     }
-    const running = new Set(report.inProgress);
-    const before = phase.name === "draining" ? phase.waiting : running;
-    const waiting = new Set([...before].filter((xid) => running.has(xid)));
-    const pauses = phase.name === "draining" ? phase.pauses + 1 : 0;
-    this.#phase = waiting.size === 0 ? { name: "asleep" } : { name: "draining", waiting, pauses };
+    // A read that was rung for came before the line.
+    if (phase.name === "closing" && phase.line === undefined) return;
+    const waiting = phase.name === "draining"
+      ? report.inProgress.filter((xid) => phase.waiting.has(xid))
+      : report.inProgress.filter((xid) => xid < phase.line!);
+    if (waiting.length === 0) {
+      this.#phase = { name: "asleep" };
+      this.#settled = flag;
+    } else {
+      const pauses = phase.name === "draining" ? phase.pauses + 1 : 0;
+      this.#phase = { name: "draining", flag, waiting: new Set(waiting), pauses };
+    }
+  }
+
+  /** A line was drawn: a transaction id that was handed out, and has ended, since {@link decide} asked for it. */
+  marked(line: number): void {
+    if (this.#phase.name === "closing") this.#phase = { ...this.#phase, line };
   }
 
   /** What to do now. */
@@ -132,7 +156,7 @@ export class Doorbell {
         this.#rung = true;
         return { do: "pause", ms: poll };
       case "closing":
-        return { do: "read" };
+        return this.#phase.line === undefined ? { do: "mark" } : { do: "read" };
       case "draining":
         this.#rung = true;
         return { do: "pause", ms: Math.min(drain, poll * 2 ** Math.min(this.#phase.pauses, 16)) };

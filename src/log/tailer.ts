@@ -79,14 +79,14 @@ export function createTailer(
     const answered = waiting;
     waiting = [];
     try {
-      const { snapshot, rows, more, horizon, awake } = await store.read(from, limits);
+      const { snapshot, rows, more, horizon, awake, flag } = await store.read(from, limits);
       const last = rows.at(-1);
       const to = more && last !== undefined ? splice(from, snapshot, last) : snapshot;
       position = to;
       consumer.advance({ rows, from, to }, horizon);
       const transactions = new Set(rows.map((row) => row.xid)).size;
       doorbell.read(
-        { more, transactions, awake, inProgress: snapshot.gaps.map((gap) => gap.xid) },
+        { more, transactions, awake, flag, inProgress: snapshot.gaps.map((gap) => gap.xid) },
         clock.now(),
       );
       succeed();
@@ -110,6 +110,7 @@ export function createTailer(
         if (position === undefined) await begin();
         const action = doorbell.decide(clock.now());
         if (action.do === "read") await read(position!);
+        else if (action.do === "mark") doorbell.marked(await store.drawLine());
         else if (action.do === "hold") await store.stayAwake(action.ms);
         else await rest(action.ms, signal);
         if (action.do === "sleep") doorbell.ring();
