@@ -51,6 +51,9 @@ const GONE = /^(08|57P0[123]|53|58|25006|XX000)/;
 const DRIVER_GONE =
   /^(CONNECTION_|CONNECT_TIMEOUT|ECONN|EPIPE|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|EHOSTUNREACH|ENOENT)/;
 
+/** Milliseconds that statements under way get when the pool is closed. */
+const LAST_ANSWERS = 5_000;
+
 /** Options of the driver that every connection of this program shares. */
 export function connection(
   url: string,
@@ -81,6 +84,7 @@ export function isGone(error: unknown): boolean {
 export function createDatabase(options: DatabaseOptions, deps: { clock: Clock }): Database {
   const { url, max, prepare, name, deadline: usual = 10_000 } = options;
   let sql: Sql | undefined;
+  const underWay = new Set<PromiseLike<unknown>>();
 
   function open(): Sql {
     const settings = connection(url, name);
@@ -97,7 +101,12 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
     async stop() {
       const closing = sql;
       sql = undefined;
-      await closing?.end({ timeout: 5 });
+      // The driver's own waiting does not notice that a connection that was lost and made again is idle.
+      const late = Promise.withResolvers<void>();
+      const cancel = deps.clock.after(LAST_ANSWERS, late.resolve);
+      await Promise.race([Promise.allSettled(underWay), late.promise]);
+      cancel();
+      await closing?.end({ timeout: 0 });
     },
     async query<T>(build: (sql: Sql) => postgres.PendingQuery<never>, deadline = usual): Promise<T[]> {
       if (sql === undefined) throw new TidingsError("unavailable", "The database is closed");
@@ -113,7 +122,11 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
         pending.cancel();
         cancels.push(deps.clock.after(5_000, () => replace(used)));
       })];
-      const settled = () => cancels.forEach((cancel) => cancel());
+      underWay.add(pending);
+      const settled = () => {
+        underWay.delete(pending);
+        cancels.forEach((cancel) => cancel());
+      };
       pending.then(settled, settled);
       try {
         return await Promise.race([pending, late.promise]) as unknown as T[];
