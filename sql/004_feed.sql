@@ -19,6 +19,15 @@ begin
   return known.horizon;
 end $$;
 
+-- Where a gateway begins: the snapshot, and the highest xid that has a row in it (0: none).
+create function tidings.log_end(epoch text, out snapshot text, out last bigint, out horizon bigint)
+language plpgsql stable security definer set search_path = '' as $$
+begin
+  horizon := tidings.check_history(epoch)::text::bigint;
+  snapshot := pg_catalog.pg_current_snapshot()::text;
+  last := coalesce((select n.xid::text::bigint from tidings.notification n order by n.xid desc, n.id desc limit 1), 0);
+end $$;
+
 -- What a row weighs, found without fetching what is stored out of line: data counts as it is stored, compressed or not.
 create function tidings.stored_bytes(body text, data jsonb) returns integer
 language sql immutable parallel safe as $$

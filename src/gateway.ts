@@ -73,7 +73,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     chance,
     consumer: {
       startAt: (position, horizon) => hub.startAt(position, horizon),
-      advance: (stretch, horizon) => hub.advance(stretch, horizon, clock.now()),
+      advance: (stretch, horizon, seen) => hub.advance(stretch, horizon, seen, clock.now()),
     },
     events: {
       failed: (error) => log.error("Cannot read the log, trying again: {error}", { error }),

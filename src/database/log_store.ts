@@ -33,6 +33,8 @@ export class HistoryChanged extends Error {
 export interface LogStore {
   /** Makes this database's history ours when it is not; returns its epoch. */
   adopt(): Promise<string>;
+  /** The log's end: the snapshot, and the highest xid that has a row in it. @throws {HistoryChanged} */
+  end(epoch: string): Promise<{ snapshot: Cursor; last: number; horizon: number }>;
   /**
    * The rows after a cursor; `awake`: how long the flag is still up, in ms; `flag`: until when, by the database's clock.
    * @throws {HistoryChanged}
@@ -64,6 +66,15 @@ export function createLogStore(database: Database): LogStore {
         600_000,
       );
       return row!.epoch;
+    },
+    async end(epoch) {
+      const [record] = await guarded(
+        database.query<{ snapshot: string; last: string; horizon: string }>((sql) =>
+          sql`select * from tidings.log_end(${epoch})`
+        ),
+      );
+      const { snapshot, last, horizon } = record!;
+      return { snapshot: fromSnapshot(epoch, snapshot), last: Number(last), horizon: Number(horizon) };
     },
     async read(after, limits) {
       const [record] = await guarded(

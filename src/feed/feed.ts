@@ -5,7 +5,7 @@
 import { type Chance, type Clock, jitter } from "../clock.ts";
 import { TidingsError } from "../errors.ts";
 import { Batch } from "../log/batch.ts";
-import { type Cursor, isPast, splice, startingAt } from "../log/cursor.ts";
+import { type Cursor, cutAt, isPast, splice } from "../log/cursor.ts";
 import { HistoryChanged, type LogStore } from "../database/log_store.ts";
 import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
@@ -126,9 +126,10 @@ export function createFeed(
       case "now":
         return here;
       case "earliest":
-        return startingAt(here.epoch, hub.horizon + 1);
+        return cutAt(here, hub.horizon + 1);
       case "ago":
-        return startingAt(here.epoch, Math.max(hub.horizon + 1, await store.xidSince(since.ms)));
+        // What is in progress here stays after the cursor, however low its xid is.
+        return cutAt(here, Math.max(hub.horizon + 1, await store.xidSince(since.ms)));
       case "cursor": {
         const { cursor } = since;
         if (cursor.epoch !== here.epoch) return "history";

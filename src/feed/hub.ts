@@ -34,7 +34,7 @@ export interface Hub {
   watch(subscriber: Subscriber): void;
   unwatch(subscriber: Subscriber): void;
   startAt(position: Cursor, horizon: number): void;
-  advance(stretch: Stretch, horizon: number, now: number): void;
+  advance(stretch: Stretch, horizon: number, seen: number, now: number): void;
   /** Topics with somebody on them, for metrics. */
   readonly topics: number;
 }
@@ -120,9 +120,9 @@ export function createHub(limits: Partial<WindowLimits> = {}): Hub {
       horizon = purged;
       if (anew) { for (const subscriber of [...watchers]) subscriber.restart(); }
     },
-    advance(stretch, purged, now) {
+    advance(stretch, purged, xmax, now) {
       position = stretch.to;
-      seen = Math.max(seen, stretch.to.xmax);
+      seen = Math.max(seen, xmax);
       horizon = purged;
       window.add(stretch, now);
       if (stretch.rows.length > 0) publish(stretch);

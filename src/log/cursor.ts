@@ -75,9 +75,13 @@ export function fromSnapshot(epoch: string, snapshot: string): Cursor {
   return { epoch, xmax: Number(xmax), gaps };
 }
 
-/** The cursor that everything from a transaction id on is after. */
-export function startingAt(epoch: string, xid: number): Cursor {
-  return { epoch, xmax: xid, gaps: [] };
+/**
+ * The cursor with nothing behind it from a transaction id on. A position is cut after the last row it has read: xids beyond it
+ * that ended without a row may be handed out again when the server crashes before it wrote them down.
+ */
+export function cutAt(cursor: Cursor, xid: number): Cursor {
+  if (xid >= cursor.xmax) return cursor;
+  return { epoch: cursor.epoch, xmax: xid, gaps: cursor.gaps.filter((gap) => gap.xid < xid) };
 }
 
 /** Whether a row is behind the cursor. */

@@ -4,6 +4,7 @@
  *
  * Invariants:
  * - Stretches follow each other without a gap or an overlap: each begins where the one before ended.
+ * - A position ends with the last row that was read, not with the snapshot: what is behind it can survive a crash of the server.
  * - A failed read changes nothing: the next one begins at the same position.
  * - When the database's history changed, its rows are not read as if they were ours: the history is adopted, and the
  *   consumer starts over at a new position.
@@ -13,15 +14,15 @@ import { type Chance, type Clock, jitter } from "../clock.ts";
 import type { Service } from "../service.ts";
 import { HistoryChanged, type LogStore, type PageLimits } from "../database/log_store.ts";
 import type { Stretch } from "./batch.ts";
-import { type Cursor, splice, startingAt } from "./cursor.ts";
+import { type Cursor, cutAt, splice } from "./cursor.ts";
 import { Doorbell, type DoorbellOptions } from "./doorbell.ts";
 
 /** Who gets what is read; called in order, never again before it returned. */
 export interface LogConsumer {
   /** The log begins, or begins anew, here. Everything before belongs to another history or to nobody. */
   startAt(position: Cursor, horizon: number): void;
-  /** The next stretch; often without rows. */
-  advance(stretch: Stretch, horizon: number): void;
+  /** The next stretch, often without rows. Every cursor that anybody was given before the read has an xmax of at most `seen`. */
+  advance(stretch: Stretch, horizon: number, seen: number): void;
 }
 
 /** How to read. */
@@ -62,6 +63,7 @@ export function createTailer(
   const doorbell = new Doorbell(options.doorbell);
   const health = { ok: false, at: 0 };
   let position: Cursor | undefined;
+  let adopted = false;
   let stopping: AbortController | undefined;
   let loop: Promise<void> | undefined;
   let wake: (() => void) | undefined;
@@ -69,9 +71,13 @@ export function createTailer(
 
   async function begin(): Promise<void> {
     const epoch = await store.adopt();
-    const { snapshot, horizon } = await store.read(startingAt(epoch, Number.MAX_SAFE_INTEGER), limits);
-    position = snapshot;
-    consumer.startAt(snapshot, horizon);
+    // Another server may have answered for a moment: when the history is ours again, the log goes on where it was.
+    if (position?.epoch !== epoch) {
+      const { snapshot, last, horizon } = await store.end(epoch);
+      position = cutAt(snapshot, Math.max(last, horizon) + 1);
+      consumer.startAt(position, horizon);
+    }
+    adopted = true;
     doorbell.ring();
   }
 
@@ -81,9 +87,11 @@ export function createTailer(
     try {
       const { snapshot, rows, more, horizon, awake, flag } = await store.read(from, limits);
       const last = rows.at(-1);
-      const to = more && last !== undefined ? splice(from, snapshot, last) : snapshot;
+      const to = more && last !== undefined
+        ? splice(from, snapshot, last)
+        : cutAt(snapshot, Math.max(from.xmax, (last?.xid ?? 0) + 1));
       position = to;
-      consumer.advance({ rows, from, to }, horizon);
+      consumer.advance({ rows, from, to }, horizon, snapshot.xmax);
       const transactions = new Set(rows.map((row) => row.xid)).size;
       doorbell.read(
         { more, transactions, awake, flag, inProgress: snapshot.gaps.map((gap) => gap.xid) },
@@ -107,7 +115,7 @@ export function createTailer(
     let failures = 0;
     while (!signal.aborted) {
       try {
-        if (position === undefined) await begin();
+        if (!adopted) await begin();
         const action = doorbell.decide(clock.now());
         if (action.do === "read") await read(position!);
         else if (action.do === "mark") doorbell.marked(await store.drawLine());
@@ -119,7 +127,7 @@ export function createTailer(
         if (signal.aborted) return;
         doorbell.ring();
         if (error instanceof HistoryChanged) {
-          position = undefined;
+          adopted = false;
           continue;
         }
         if (health.ok || failures === 0) events.failed(error);

@@ -4,6 +4,7 @@ import { Batch } from "../../src/log/batch.ts";
 import {
   covers,
   type Cursor,
+  cutAt,
   formatCursor,
   fromSnapshot,
   type Gap,
@@ -14,7 +15,6 @@ import {
   parseCursor,
   type Place,
   splice,
-  startingAt,
 } from "../../src/log/cursor.ts";
 import { type Committed, type Transaction, VirtualLog } from "../helpers/virtual_log.ts";
 
@@ -134,6 +134,18 @@ Deno.test("splice() follows the later cursor up to the place and the earlier one
   );
 });
 
+Deno.test("cutAt() leaves what is below a transaction as it was and nothing beyond it", () => {
+  fc.assert(
+    fc.property(cursors, fc.integer({ min: 0, max: SPAN }), (cursor, from) => {
+      assert.deepEqual(
+        levels(cutAt(cursor, from)),
+        levels(cursor).map((level, xid) => xid < from ? level : 0),
+      );
+    }),
+    runs,
+  );
+});
+
 Deno.test("isPast() holds when nothing up to the horizon is after the cursor", () => {
   fc.assert(
     fc.property(cursors, fc.integer({ min: 0, max: SPAN }), (cursor, horizon) => {
@@ -187,7 +199,7 @@ type Reader = (log: VirtualLog, token: string | undefined, here: Cursor, limit: 
   token: string;
 };
 
-const start = startingAt("e1", 1);
+const start: Cursor = { epoch: "e1", xmax: 1, gaps: [] };
 
 /** The design: the token is a cursor, spliced where the reading stopped. */
 const byCursor: Reader = (log, token, here, limit, cut) => {
@@ -227,7 +239,7 @@ function play(steps: Step[], read: Reader, mostOpen = 40): { received: Place[]; 
     const last = found.slice(0, limit).at(-1);
     instances[which] = found.length > limit && last !== undefined
       ? splice(from, log.snapshot(), last)
-      : log.snapshot();
+      : cutAt(log.snapshot(), Math.max(from.xmax, (last?.xid ?? 0) + 1));
     return found.length > limit;
   };
   const take = (which: number, limit: number, cut: number) => {
