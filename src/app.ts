@@ -51,6 +51,7 @@ export function createApp(deps: AppDeps): OpenAPIHono<AuthEnv> {
   const app = documented();
   const known = knownMethods(app);
   app.use(requestId());
+  app.use(onlyErrors);
   app.use(observe(deps));
   app.use(secure);
   app.use(deps.allowOrigins);
@@ -130,6 +131,17 @@ const secure: MiddlewareHandler = async (c, next) => {
   await next();
   for (const [name, value] of Object.entries(SECURE_HEADERS)) {
     if (!c.res.headers.has(name)) c.header(name, value);
+  }
+};
+
+/** The framework asks `onError` about Errors only; anything else that was thrown becomes one. */
+const onlyErrors: MiddlewareHandler = async (_c, next) => {
+  try {
+    await next();
+  } catch (thrown) {
+    throw thrown instanceof Error
+      ? thrown
+      : new Error("Something other than an Error was thrown", { cause: thrown });
   }
 };
 

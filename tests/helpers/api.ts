@@ -31,6 +31,8 @@ export interface TestApiOptions {
   store?: (store: PublishStore) => PublishStore;
   ready?: () => Promise<Readiness>;
   openMetrics?: boolean;
+  /** Whether the database is opened. @default true */
+  database?: boolean;
   /** Further routes that need an identity. */
   routes?: Hono<AuthEnv>[];
 }
@@ -96,7 +98,11 @@ export async function testApi(database: { url: string }, options: TestApiOptions
     fetch: (request, bindings) => app.fetch(request, bindings),
     limits: { idleGrace: 1 },
   });
-  const services = compose("the test's interface", [pool, publisher, server]);
+  const services = compose("the test's interface", [
+    ...(options.database === false ? [] : [pool]),
+    publisher,
+    server,
+  ]);
   await services.start();
 
   const token = (user = "ann", rights: Claims["tidings"] = { publish: ["user:*", "climb:**"] }) =>
