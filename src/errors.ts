@@ -24,7 +24,7 @@ export const ERRORS = {
   not_found: { status: 404, close: CLOSE.protocolError, title: "There is nothing here" },
   method_not_allowed: { status: 405, close: CLOSE.protocolError, title: "The method is not allowed here" },
   not_reading: { status: 408, close: CLOSE.notReading, title: "The client stopped reading" },
-  request_timeout: { status: 408, close: CLOSE.protocolError, title: "The request took too long to arrive" },
+  request_timeout: { status: 408, close: CLOSE.notReading, title: "The request took too long to arrive" },
   cursor_reset: { status: 409, close: CLOSE.protocolError, title: "The cursor cannot be used" },
   conflict: { status: 409, close: CLOSE.protocolError, title: "The request conflicts with the state" },
   too_large: { status: 413, close: CLOSE.tooLarge, title: "The message is too large" },

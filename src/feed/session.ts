@@ -15,7 +15,7 @@
  */
 import { TidingsError } from "../errors.ts";
 import type { InboxChange, InboxCount, ResetReason } from "../protocol.ts";
-import type { Batch } from "../log/batch.ts";
+import { Batch } from "../log/batch.ts";
 import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../log/cursor.ts";
 import { isControl, type Row } from "../log/row.ts";
 import type { Hub, Subscriber } from "./hub.ts";
@@ -311,7 +311,9 @@ export class Session implements Subscriber {
       );
       if (page === undefined) return;
       after = page.end;
-      if (page.rows.length > 0) await this.#write(page);
+      const rows = page.rows.filter((row) => !isControl(row));
+      // The position is the session's all along: a page's own lies further back, and would bring other topics twice.
+      if (rows.length > 0) await this.#write(new Batch([{ rows, from: until, to: until }], until, until));
     }
   }
 

@@ -82,10 +82,11 @@ export function parseFrame(text: string): ClientFrame {
   }
   const result = frames[op as keyof typeof frames].safeParse(value);
   if (result.success) return result.data as ClientFrame;
-  const errors = result.error.issues.slice(0, 20).map((issue) => ({
-    field: issue.path.join(".") || op,
-    message: issue.message,
-  }));
+  const errors = result.error.issues.flatMap((issue) =>
+    issue.code === "unrecognized_keys"
+      ? issue.keys.map((field) => ({ field: field.slice(0, 100), message: "there is no such field" }))
+      : [{ field: issue.path.join(".") || op, message: issue.message }]
+  ).slice(0, 20);
   throw new TidingsError(
     "invalid_request",
     `Cannot ${op}: ${errors.map(({ field, message }) => `${field}: ${message}`).join("; ")}`,

@@ -8,7 +8,7 @@ import type { Reconnectable, Since } from "../feed/feed.ts";
 import type { Session, Sink } from "../feed/session.ts";
 import type { Batch } from "../log/batch.ts";
 import { formatCursor } from "../log/cursor.ts";
-import { atExpiry, parseNumber, parseSince, parseTopics, type TransportDeps } from "./negotiate.ts";
+import { atExpiry, parseNumber, parseSince, topicsOf, type TransportDeps } from "./negotiate.ts";
 
 /** Seconds a poll may wait. */
 export const WAIT = { usual: 25, most: 60 } as const;
@@ -28,7 +28,7 @@ export interface PollRequest {
 /** Answers one poll. @throws {TidingsError} `cursor_reset` with the cursor to go on from */
 export async function longPoll(request: PollRequest, deps: TransportDeps): Promise<Response> {
   const { query, identity, signal } = request;
-  const topics = parseTopics(query.get("topics"));
+  const topics = topicsOf(query);
   const wait = parseNumber(query.get("wait"), "wait", WAIT.usual, 0, WAIT.most);
   const limit = parseNumber(query.get("limit"), "limit", LIMIT.usual, 1, LIMIT.most);
   const tag = request.ifNoneMatch?.match(/^(?:W\/)?"([^"]*)"$/)?.[1];

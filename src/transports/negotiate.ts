@@ -60,16 +60,17 @@ export function authorizeByToken(identity: Identity, topics: readonly string[]):
   );
 }
 
-/** Topics of a query (`a,b`). */
-export function parseTopics(text: string | null | undefined): string[] {
-  return text === null || text === undefined || text === "" ? [] : checkTopics(text.split(","));
+/** The topics of a query: `topics=a,b`, also as several parameters. */
+export function topicsOf(query: URLSearchParams): string[] {
+  const text = query.getAll("topics").filter((part) => part !== "").join(",");
+  return text === "" ? [] : checkTopics(text.split(","));
 }
 
 /** Checks topics from outside; drops repetitions. */
 export function checkTopics(topics: readonly string[]): string[] {
+  if (topics.length > MAX_TOPICS) throw invalid("topics", `expected at most ${MAX_TOPICS} topics`);
   const wrong = topics.find((topic) => !isTopic(topic));
   if (wrong !== undefined) throw invalid("topics", `${TOPIC_EXPECTED}; got ${quote(wrong)}`);
-  if (topics.length > MAX_TOPICS) throw invalid("topics", `expected at most ${MAX_TOPICS} topics`);
   return [...new Set(topics)];
 }
 

@@ -12,15 +12,7 @@ import type { Batch } from "../log/batch.ts";
 import { EVENTS, type ResetReason } from "../protocol.ts";
 import { WRITE_UNIT } from "../stall_guard.ts";
 import type { Heart } from "./heart.ts";
-import {
-  atExpiry,
-  BUFFER,
-  expired,
-  parseSince,
-  parseTopics,
-  type TransportDeps,
-  welcome,
-} from "./negotiate.ts";
+import { atExpiry, BUFFER, expired, parseSince, topicsOf, type TransportDeps, welcome } from "./negotiate.ts";
 
 /** A stream's request. */
 export interface EventsRequest {
@@ -38,7 +30,7 @@ const RETRY = 2_000;
 /** Opens the stream and returns when it has begun; it ends by itself. Throws only before the first byte. */
 export async function serveEvents(request: EventsRequest, deps: TransportDeps, heart: Heart): Promise<void> {
   const { query, identity, response } = request;
-  const topics = parseTopics(query.get("topics"));
+  const topics = topicsOf(query);
   const since = parseSince(
     request.lastEventId ?? query.get("since"),
     request.lastEventId === undefined ? "since" : "Last-Event-ID",

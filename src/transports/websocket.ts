@@ -3,50 +3,48 @@
  *
  * Invariants:
  * - Frames that many get are made once and written straight to each socket; `ws` reads, answers pings and closes.
- * - Before it has said who it is, a client may send one `hello` of 8 KiB within 5 s, and nothing else.
- * - Frames of one client are worked on one after the other, so many waiting at most; more are a protocol error.
+ * - Before it has said who it is, a client may send one `hello` within 5 s, and nothing else; what it sends is bounded by the
+ *   {@link Inlet}.
  * - A client that answers no ping and reads nothing for three heartbeats is cut.
  * @module
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { type RawData, type WebSocket, WebSocketServer } from "ws";
-import { headOf, readCredentials, tokenRequired } from "../auth/credentials.ts";
+import { type ServerOptions, type WebSocket, WebSocketServer } from "ws";
+import { headOf, readCredentials } from "../auth/credentials.ts";
 import type { Identity } from "../auth/identity.ts";
 import { TidingsError, toProblem } from "../errors.ts";
 import type { Reconnectable, Since } from "../feed/feed.ts";
 import type { InboxEvent, Session, Sink } from "../feed/session.ts";
+import { ALL, userTopic } from "../feed/topic.ts";
 import type { Batch } from "../log/batch.ts";
 import { type ClientFrame, CLOSE, type ResetReason, type ServerFrame, SUBPROTOCOL } from "../protocol.ts";
 import { WRITE_UNIT } from "../stall_guard.ts";
 import { parseFrame, refOf } from "./client_frame.ts";
 import { textFrame } from "./frame.ts";
 import type { Heart } from "./heart.ts";
+import { Inlet } from "./inlet.ts";
 import {
   atExpiry,
   BUFFER,
   checkTopics,
   expired,
+  invalid,
   MAX_TOPICS,
   parseSince,
-  parseTopics,
+  topicsOf,
   type TransportDeps,
   welcome,
 } from "./negotiate.ts";
 
-/** Bounds on what a client sends. */
+/** Bounds on a connection. */
 export const WEBSOCKET_LIMITS = {
-  /** Bytes before it has said who it is. */
-  hello: 8 * 1024,
-  /** Milliseconds to say it. */
+  /** Milliseconds to say hello. */
   helloTimeout: 5_000,
   /** Bytes of a message. */
   message: 512 * 1024,
-  /** Frames that wait to be worked on. */
-  waiting: 64,
-  /** Frames a second in the long run, and at once. */
-  rate: 50,
-  burst: 200,
+  /** Milliseconds for the peer to answer a close. */
+  closeTimeout: 5_000,
 } as const;
 
 /** Serves upgrades to `tidings.v1`. */
@@ -58,13 +56,16 @@ export interface WebSocketTransport {
 export function createWebSocketTransport(
   deps: TransportDeps & { heart: Heart; failed(error: unknown): void },
 ): WebSocketTransport {
-  const server = new WebSocketServer({
+  // `closeTimeout` is missing from @types/ws
+  const options: ServerOptions & { closeTimeout: number } = {
     noServer: true,
     clientTracking: false,
     perMessageDeflate: false,
     maxPayload: WEBSOCKET_LIMITS.message,
+    closeTimeout: WEBSOCKET_LIMITS.closeTimeout,
     handleProtocols: (offered) => offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false,
-  });
+  };
+  const server = new WebSocketServer(options);
   return {
     upgrade(request, socket, head) {
       server.handleUpgrade(request, socket, head, (ws) => new Connection(ws, socket, request, deps));
@@ -80,11 +81,9 @@ class Connection implements Sink, Reconnectable {
   #identity: Identity | undefined;
   #session: Session | undefined;
   #cancelDeadline: () => void = () => undefined;
-  /** Frames are worked on in order: the end of the line. */
-  #line: Promise<void> = Promise.resolve();
-  #waiting = 0;
-  #allowance: number = WEBSOCKET_LIMITS.burst;
-  #refilled: number;
+  /** The topics that the client itself named. */
+  readonly #asked = new Set<string>();
+  readonly #inlet: Inlet;
   #beats = 0;
   #heard = 0;
   #read = 0;
@@ -99,17 +98,20 @@ class Connection implements Sink, Reconnectable {
     this.#ws = ws;
     this.#socket = socket;
     this.#deps = deps;
-    this.#refilled = deps.clock.now();
     this.#query = new URL(request.url ?? "/", "http://localhost").searchParams;
-    this.#cancelDeadline = deps.clock.after(WEBSOCKET_LIMITS.helloTimeout, () => this.close(tokenRequired()));
-    ws.on("message", (data, binary) => this.#receive(data, binary));
+    this.#cancelDeadline = deps.clock.after(WEBSOCKET_LIMITS.helloTimeout, () => this.close(helloMissing()));
+    this.#inlet = new Inlet(ws, socket, {
+      clock: deps.clock,
+      work: (text) => this.#guarded(() => this.#handle(text)),
+      heard: () => this.#heard = this.#beats,
+      refuse: (error) => this.close(error),
+    });
     ws.on("pong", () => this.#heard = this.#beats);
     ws.on("close", () => this.#gone());
     // ws closes with the code that fits (1009, 1002, 1007); the peer learns it from there
     ws.on("error", () => this.#gone());
     socket.on("drain", () => this.#session?.drained());
-    this.#boundHello();
-    this.#enqueue(() => this.#greet(request));
+    this.#inlet.run(() => this.#guarded(() => this.#greet(request)));
   }
 
   items(batch: Batch): boolean {
@@ -155,31 +157,11 @@ class Connection implements Sink, Reconnectable {
     this.#ws.ping();
   }
 
-  /** Counts bytes, not messages: a large or a split `hello` is not gathered first. */
-  #boundHello(): void {
-    const start = this.#socket.bytesRead;
-    const count = () => {
-      if (this.#session !== undefined || this.#closed) this.#socket.off("data", count);
-      else if (this.#socket.bytesRead - start > WEBSOCKET_LIMITS.hello) {
-        this.close(
-          new TidingsError(
-            "too_large",
-            `Cannot read hello: expected at most ${WEBSOCKET_LIMITS.hello} bytes`,
-          ),
-        );
-      }
-    };
-    this.#socket.on("data", count);
-  }
-
   async #greet(request: IncomingMessage): Promise<void> {
     const credentials = await readCredentials(headOf(request, true), this.#deps.credentials);
     if (credentials.kind === "none") return;
-    await this.#open(
-      credentials.identity,
-      parseSince(this.#query.get("since")),
-      parseTopics(this.#query.get("topics")),
-    );
+    this.#inlet.trust();
+    await this.#open(credentials.identity, parseSince(this.#query.get("since")), topicsOf(this.#query));
   }
 
   async #open(identity: Identity, since: Since, topics: string[]): Promise<void> {
@@ -190,6 +172,7 @@ class Connection implements Sink, Reconnectable {
     this.#session = session;
     if (this.#closed) return session.end();
     this.#identity = identity;
+    for (const topic of topics) this.#asked.add(topic);
     const hello = await welcome(opened, since, identity, deps);
     if (this.#closed) return session.end();
     this.#renew(identity);
@@ -205,58 +188,15 @@ class Connection implements Sink, Reconnectable {
     this.#cancelDeadline = atExpiry(identity, this.#deps.clock, () => this.close(expired()));
   }
 
-  #receive(data: RawData, binary: boolean): void {
-    if (this.#closed) return;
-    const bytes = data as Buffer;
-    this.#heard = this.#beats;
-    if (binary) {
-      return this.close(
-        new TidingsError("protocol_error", "Cannot read the frame: expected text, got binary"),
-      );
-    }
-    if (this.#session === undefined && bytes.length > WEBSOCKET_LIMITS.hello) {
-      return this.close(
-        new TidingsError("too_large", `Cannot read hello: expected at most ${WEBSOCKET_LIMITS.hello} bytes`),
-      );
-    }
-    if (!this.#mayReceive()) {
-      return this.close(
-        new TidingsError(
-          "too_many_requests",
-          `Cannot read on: more than ${WEBSOCKET_LIMITS.rate} frames a second`,
-        ),
-      );
-    }
-    if (this.#waiting >= WEBSOCKET_LIMITS.waiting) {
-      return this.close(
-        new TidingsError(
-          "too_many_requests",
-          `Cannot read on: ${WEBSOCKET_LIMITS.waiting} frames are waiting`,
-        ),
-      );
-    }
-    const text = bytes.toString();
-    this.#enqueue(() => this.#handle(text));
-  }
-
-  #mayReceive(): boolean {
-    const now = this.#deps.clock.now();
-    this.#allowance = Math.min(
-      WEBSOCKET_LIMITS.burst,
-      this.#allowance + (now - this.#refilled) * WEBSOCKET_LIMITS.rate / 1_000,
-    );
-    this.#refilled = now;
-    return this.#allowance-- >= 1;
-  }
-
-  #enqueue(work: () => Promise<void>): void {
-    this.#waiting++;
-    this.#line = this.#line.then(work).then(undefined, (error) => {
+  async #guarded(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
       if (!(error instanceof TidingsError)) this.#deps.failed(error);
       this.close(
         error instanceof TidingsError ? error : new TidingsError("internal", "The error was logged"),
       );
-    }).finally(() => this.#waiting--);
+    }
   }
 
   async #handle(text: string): Promise<void> {
@@ -264,9 +204,16 @@ class Connection implements Sink, Reconnectable {
     try {
       const frame = parseFrame(text);
       if (this.#session === undefined || this.#identity === undefined) {
-        if (frame.op !== "hello") throw tokenRequired();
+        if (frame.op !== "hello") {
+          throw new TidingsError(
+            "token_required",
+            `Cannot ${frame.op}: the first frame must be hello, with a token`,
+          );
+        }
         const identity = await this.#deps.credentials.verifier.verify(frame.token);
-        return await this.#open(identity, parseSince(frame.since), checkTopics(frame.topics ?? []));
+        this.#inlet.trust();
+        const topics = frame.topics === undefined ? topicsOf(this.#query) : checkTopics(frame.topics);
+        return await this.#open(identity, parseSince(frame.since ?? this.#query.get("since")), topics);
       }
       const answer = await this.#perform(frame, this.#session, this.#identity);
       if (!this.#closed) this.#send({ ...answer, ...(frame.ref === undefined ? {} : { ref: frame.ref }) });
@@ -289,22 +236,29 @@ class Connection implements Sink, Reconnectable {
         if (fresh.user !== identity.user) {
           throw new TidingsError("forbidden", "Cannot change the user of a session: open another");
         }
+        await authorize(fresh, [...this.#asked]);
         this.#renew(fresh);
         return { op: "ok" };
       }
       case "subscribe": {
         const topics = checkTopics(frame.topics);
         await authorize(identity, topics);
-        const added = topics.filter((topic) => !session.has(topic));
-        if (session.topics.length + added.length > MAX_TOPICS + 1_000) {
-          throw new TidingsError("invalid_request", "Cannot subscribe: the session has too many topics");
+        const since = parseSince(frame.since);
+        if (this.#asked.union(new Set(topics)).size > MAX_TOPICS) {
+          throw invalid("topics", `expected at most ${MAX_TOPICS} topics in one session`);
         }
-        await this.#subscribe(session, added, parseSince(frame.since));
+        for (const topic of topics) this.#asked.add(topic);
+        await this.#subscribe(session, topics.filter((topic) => !session.has(topic)), since);
         return { op: "ok" };
       }
-      case "unsubscribe":
-        session.unsubscribe(checkTopics(frame.topics));
+      case "unsubscribe": {
+        const topics = checkTopics(frame.topics);
+        const always = topics.find((topic) => topic === ALL || topic === userTopic(identity.user));
+        if (always !== undefined) throw invalid("topics", `"${always}" is always part of the feed`);
+        session.unsubscribe(topics);
+        for (const topic of topics) this.#asked.delete(topic);
         return { op: "ok" };
+      }
       case "publish": {
         const { op: _op, ref: _ref, ...publication } = frame;
         return { op: "ok", ids: await actions.publish(identity, publication) };
@@ -354,10 +308,18 @@ class Connection implements Sink, Reconnectable {
   #gone(): void {
     if (this.#closed) return;
     this.#closed = true;
+    this.#inlet.close();
     this.#cancelDeadline();
     this.#deps.heart.remove(this);
     this.#session?.end();
   }
+}
+
+function helloMissing(): TidingsError {
+  return new TidingsError(
+    "request_timeout",
+    `Cannot wait on: no hello within ${WEBSOCKET_LIMITS.helloTimeout / 1_000} s`,
+  );
 }
 
 function encode(batch: Batch): Buffer {
