@@ -24,8 +24,8 @@ export type Ask = (
   // deno-lint-ignore no-explicit-any -- JSON of many shapes
 ) => Promise<{ status: number; body: any }>;
 
-/** The app. Everybody may publish to `room:*` and to themselves. */
-export function pushApp(sql: Statement, providers: readonly Provider[]): Ask {
+/** The routes. Everybody may publish to `room:*` and to themselves. */
+export function pushRoutes(sql: Statement, providers: readonly Provider[]): Hono<AuthEnv> {
   const app = new Hono<AuthEnv>();
   const budget = new BodyBudget();
   const devices = createDeviceStore(sql);
@@ -47,6 +47,12 @@ export function pushApp(sql: Statement, providers: readonly Provider[]): Ask {
   });
   app.route("/", deviceRoutes({ devices, providers, budget }));
   app.route("/", scheduleRoutes({ schedules: createScheduleBook(sql), budget, clock: systemClock }));
+  return app;
+}
+
+/** Asks them without a network. */
+export function pushApp(sql: Statement, providers: readonly Provider[]): Ask {
+  const app = pushRoutes(sql, providers);
   return async (call, as, body, headers = {}) => {
     const [method = "", path = ""] = call.split(" ");
     const sent = body === undefined ? undefined : new TextEncoder().encode(JSON.stringify(body));

@@ -1,0 +1,157 @@
+import { serve } from "@hono/node-server";
+import sparticuz from "@sparticuz/chromium";
+import { Hono } from "hono";
+import assert from "node:assert/strict";
+import { access } from "node:fs/promises";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { chromium } from "playwright-core";
+import { bundleScript, SCRIPTS } from "../../src/api/bundle.ts";
+import { systemClock } from "../../src/clock.ts";
+import { guard } from "../../src/push/guard.ts";
+import { payloadOf } from "../../src/push/payload.ts";
+import { createPushStore } from "../../src/push/store.ts";
+import { makeVapidKeys } from "../../src/push/vapid.ts";
+import { WEB_PUSH_LIMIT, webPush } from "../../src/push/webpush.ts";
+import { pushRoutes } from "../api/push_app.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { makeReceiver, subscriptionKeys } from "../push/decrypt.ts";
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-quic",
+];
+
+Deno.test("in Chromium the worker receives a push, shows it once, and a click leads to the page and marks it read", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const provider = webPush({
+    vapid: { ...makeVapidKeys(), subject: "mailto:a@b.example" },
+    clock: systemClock,
+    guard: guard({ hosts: ["push.example"], resolve: () => Promise.resolve(["8.8.8.8"]) }),
+  });
+  const app = new Hono();
+  const worker = await bundleScript(SCRIPTS["worker.js"]!);
+  app.get("/worker.js", (c) => c.body(worker, 200, { "content-type": "text/javascript" }));
+  app.get("/app/*", (c) => c.html("<!doctype html><title>App</title><link rel=icon href=data:,>"));
+  app.get("/state", async (c) => {
+    const [receipt] = await sql`select state from tidings.receipt where user_id = 'ann'`;
+    const shown = await sql`select event from tidings.push_trace where event = 'shown'`;
+    return c.json({ state: receipt?.state ?? null, shown: shown.length });
+  });
+  app.route("/", pushRoutes(sql, [provider]));
+  const server = await new Promise<Server>((ready) => {
+    const made = serve({ fetch: app.fetch, port: 0, hostname: "127.0.0.1" }, () => ready(made)) as Server;
+  });
+  const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+
+  const found = await access("/usr/bin/chromium").then(
+    () => "/usr/bin/chromium",
+    () => sparticuz.executablePath(),
+  );
+  const browser = await chromium.launch({ executablePath: found, args: FLAGS, headless: true });
+  try {
+    const context = await browser.newContext();
+    await context.grantPermissions(["notifications"], { origin });
+    const page = await context.newPage();
+    await page.goto(`${origin}/app/start`);
+    const registering = context.waitForEvent("serviceworker");
+    await page.evaluate(async () => {
+      await navigator.serviceWorker.register("/worker.js");
+      await navigator.serviceWorker.ready;
+    });
+    const serviceWorker = await registering;
+
+    // what PushManager.subscribe would give, if there were a push service
+    const response = await fetch(`${origin}/v1/devices/chromium`, {
+      method: "PUT",
+      headers: { "content-type": "application/json", as: "ann" },
+      body: JSON.stringify({
+        kind: "webpush",
+        endpoint: "https://push.example/1",
+        keys: subscriptionKeys(await makeReceiver()),
+      }),
+    });
+    const { token } = await response.json();
+    await page.evaluate(({ base, token }) => {
+      const told: unknown[] = [];
+      Object.assign(globalThis, { told });
+      navigator.serviceWorker.addEventListener("message", ({ data }) => told.push(data));
+      navigator.serviceWorker.controller?.postMessage({ tidings: "device", base, token });
+    }, { base: `${origin}/`, token });
+
+    const devtools = await context.newCDPSession(page);
+    const registered = Promise.withResolvers<string>();
+    devtools.on("ServiceWorker.workerRegistrationUpdated", ({ registrations }) => {
+      const id = registrations[0]?.registrationId;
+      if (id !== undefined) registered.resolve(id);
+    });
+    await devtools.send("ServiceWorker.enable");
+    const registrationId = await registered.promise;
+
+    await sql`select tidings.send('user:ann', 'Match made', repeat('Come and play. ', 1000), link => '/app/match/7',
+      collapse_key => 'match:7', push => true)`;
+    const store = createPushStore(sql);
+    while (await store.plan(100, 0) !== 0);
+    const [claim] = await store.claim(1, 60_000);
+    const data = new TextDecoder().decode(payloadOf(claim!.message, WEB_PUSH_LIMIT));
+    assert.match(data, /"cut":\["body"\]/);
+    const shown = () =>
+      page.evaluate(async () => {
+        const registration = await navigator.serviceWorker.ready;
+        return (await registration.getNotifications()).map(({ title, body, tag }) => ({ title, body, tag }))
+          .sort((a, b) => a.title < b.title ? 1 : -1);
+      });
+    const told = () =>
+      page.evaluate(() =>
+        (globalThis as unknown as { told: { tidings: string }[] }).told.map(({ tidings }) => tidings)
+      );
+    const deliver = (data: string) =>
+      devtools.send("ServiceWorker.deliverPushMessage", { origin, registrationId, data });
+    await deliver(data);
+    await deliver(data);
+    await store.settle(claim!, { kind: "sent" }, 0);
+    // a later one arrives after both, so that the repeat was dealt with
+    await deliver(
+      JSON.stringify({
+        tidings: 1,
+        kind: "notify",
+        item: { ...claim!.message.item, id: "999999", collapseKey: "last", title: "Last", body: "B" },
+      }),
+    );
+    await page.waitForFunction(() => (globalThis as unknown as { told: unknown[] }).told.length === 2);
+    assert.deepEqual(await told(), ["push", "push"]);
+    assert.deepEqual(await shown(), [
+      { title: "Match made", body: "Come and play. ".repeat(1_000), tag: "tidings:user:ann:match:7" },
+      { title: "Last", body: "B", tag: "tidings:user:ann:last" },
+    ]);
+    // no protocol clicks for us, so the worker gets the event that a click makes
+    const moved = page.waitForURL(`${origin}/app/match/7`);
+    await serviceWorker.evaluate(async (title) => {
+      const scope = globalThis as unknown as { registration: ServiceWorkerRegistration } & EventTarget;
+      const [notification] = (await scope.registration.getNotifications()).filter((one) =>
+        one.title === title
+      );
+      const Event =
+        (globalThis as unknown as { NotificationEvent: new (name: string, init: unknown) => Event })
+          .NotificationEvent;
+      scope.dispatchEvent(new Event("notificationclick", { notification }));
+    }, "Match made");
+    await moved;
+    assert.deepEqual((await shown()).map(({ title }) => title), ["Last"]);
+    // what the worker told the gateway: marked, and shown once
+    const state = await page.waitForFunction(async () => {
+      const response = await fetch("/state", { cache: "no-store" });
+      const { state, shown } = await response.json();
+      return state !== null && shown > 0 && { state, shown };
+    });
+    assert.deepEqual(await state.jsonValue(), { state: "read", shown: 1 });
+  } finally {
+    await browser.close();
+    server.closeAllConnections();
+    await new Promise((closed) => server.close(closed));
+  }
+});
