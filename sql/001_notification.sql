@@ -4,7 +4,7 @@
 -- by every INSERT, which costs as much as the insert itself. No bounded repetition ({1,100}) in the patterns for the same
 -- reason. Comparisons are by bytes: topics are names, not prose.
 create domain tidings.topic as text collate "C"
-  constraint "topic: segments joined by a colon, no white space, comma or asterisk"
+  constraint "topic: segments joined by a colon, no white space, comma, *"
     check (value !~ '^$|^:|:$|::|[\s,*[:cntrl:]]')
   constraint "topic: at most 200 characters" check (length(value) <= 200);
 create domain tidings.type as text collate "C"
