@@ -3,10 +3,22 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { Hono } from "hono";
+import { Gauge, Registry } from "prom-client";
+import manifest from "../deno.json" with { type: "json" };
+import { assets } from "./api/assets.ts";
+import { BodyBudget } from "./api/body.ts";
+import { deviceRoutes } from "./api/devices.ts";
+import { notificationRoutes } from "./api/notifications.ts";
+import { createPublisher } from "./api/publisher.ts";
+import { scheduleRoutes } from "./api/schedules.ts";
+import { createSender } from "./api/sender.ts";
+import type { Readiness } from "./api/system.ts";
 import { ticketRoutes } from "./api/tickets.ts";
+import { topicRoutes } from "./api/topics.ts";
+import { workerRoutes } from "./api/worker.ts";
+import { createApp } from "./app.ts";
 import type { CredentialsDeps } from "./auth/credentials.ts";
-import { allowOrigins, authenticate, type AuthEnv } from "./auth/middleware.ts";
+import { allowOrigins, authenticate } from "./auth/middleware.ts";
 import { createOrigins } from "./auth/origin.ts";
 import { createTicketStore } from "./auth/ticket_store.ts";
 import { createTickets } from "./auth/ticket.ts";
@@ -15,11 +27,16 @@ import type { Chance, Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createLogStore, type LogStore } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
-import { TidingsError, toProblem } from "./errors.ts";
+import { publishStore } from "./database/publish_store.ts";
+import { TidingsError } from "./errors.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
+import { createPushes } from "./push/pushes.ts";
+import { createScheduleBook } from "./schedule/schedule_store.ts";
+import { scheduler } from "./schedule/scheduler.ts";
+import { createScheduleStore } from "./schedule/store.ts";
 import { createHttpServer, type ServerLimits } from "./server.ts";
 import { compose, type Service } from "./service.ts";
 import { createHeart } from "./transports/heart.ts";
@@ -49,6 +66,11 @@ export interface Gateway extends Service {
   /** Where it can be reached from this machine, once started, such as `http://127.0.0.1:8080`. */
   readonly url: string;
 }
+
+/** What browsers load; the demo's in dev mode only. */
+const SCRIPTS = ["client.js", "bell.js", "worker.js"];
+/** Milliseconds after which a log that was not read is not readable. */
+const STALE = 15_000;
 
 /** Assembles a gateway. */
 export function createGateway(deps: GatewayDeps): Gateway {
@@ -109,12 +131,20 @@ export function createGateway(deps: GatewayDeps): Gateway {
     origins,
     ...(cookie === undefined ? {} : { cookie }),
   };
+  const budget = new BodyBudget();
+  const publisher = createPublisher(publishStore(database), { clock, chance });
+  const sender = createSender({ publisher, clock });
+  const pushes = createPushes({ config: config.push, sql: database.sql, clock, chance });
   const transport: TransportDeps = {
     feed,
     credentials,
     authorize: (identity, topics) => Promise.resolve(authorizeByToken(identity, topics)),
     count: () => Promise.resolve({ unread: 0, unseen: 0 }),
-    actions: { publish: unknownOperation, mark: unknownOperation, acknowledge: unknownOperation },
+    actions: {
+      publish: async (identity, publication) => (await sender.send(identity, sender.read(publication))).ids,
+      mark: unknownOperation,
+      acknowledge: unknownOperation,
+    },
     clock,
   };
   const heart = createHeart(HEARTBEAT, { clock });
@@ -124,16 +154,26 @@ export function createGateway(deps: GatewayDeps): Gateway {
     failed: (error) => log.error("A WebSocket session failed: {error}", { error }),
   });
 
-  const app = new Hono<AuthEnv>();
-  app.onError((error, c) => {
-    const problem = toProblem(error);
-    if (problem.code === "internal") log.error("A request failed: {error}", { error });
-    return c.json(problem, problem.status as 500, { "content-type": "application/problem+json" });
+  const metrics = new Registry();
+  measure(metrics);
+  const app = createApp({
+    version: manifest.version,
+    clock,
+    metrics,
+    openMetrics: config.dev,
+    ready,
+    authenticate: authenticate(credentials),
+    allowOrigins: allowOrigins(origins),
+    open: [assets({ scripts: SCRIPTS, built: !config.dev }), workerRoutes(pushes)] as never,
+    routes: [
+      ticketRoutes({ tickets }),
+      notificationRoutes({ sender, budget }),
+      topicRoutes({ sender, budget, clock }),
+      scheduleRoutes({ schedules: createScheduleBook(database.sql), budget, clock }),
+      deviceRoutes({ ...pushes, budget }),
+      feedRoutes(transport, heart),
+    ],
   });
-  app.use(allowOrigins(origins));
-  app.use("/v1/*", authenticate(credentials));
-  app.route("/", ticketRoutes({ tickets }));
-  app.route("/", feedRoutes(transport, heart));
 
   const server = createHttpServer({
     host: config.http.host,
@@ -147,7 +187,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
   });
 
   // Stopped in reverse: first the feed tells its sessions, then the server ends, then the log, last the pool.
-  const services = compose("the gateway", [database, tail, heart, server, feed]);
+  const services = compose("the gateway", [
+    database,
+    tail,
+    publisher,
+    pushes.service,
+    scheduler({ store: createScheduleStore(database.sql), clock, chance }),
+    heart,
+    server,
+    feed,
+  ]);
   return {
     name: "the gateway",
     start: services.start,
@@ -159,6 +208,44 @@ export function createGateway(deps: GatewayDeps): Gateway {
       return server.url;
     },
   };
+
+  /** Ready: the log was read a moment ago, and nobody is being sent away. */
+  async function ready(): Promise<Readiness> {
+    const { ok, at } = tail.tailer.health;
+    const checks = {
+      log: ok && clock.now() - at < STALE ? "ok" : "it cannot be read at the moment",
+      feed: feed.draining ? "this gateway is stopping" : "ok",
+      database: await database.query((sql) => sql`select 1`, 2_000).then(
+        () => "ok",
+        (error: Error) => error.message,
+      ),
+    };
+    return { ok: Object.values(checks).every((check) => check === "ok"), checks };
+  }
+
+  function measure(registers: Registry): void {
+    const gauges: [name: string, help: string, value: () => number][] = [
+      ["tidings_sessions", "Connected clients", () => feed.sessions],
+      ["tidings_topics", "Topics that somebody is on", () => hub.topics],
+      ["tidings_window_rows", "Notifications in memory", () => hub.window.size],
+      ["tidings_connections", "Open connections", () => server.connections],
+      [
+        "tidings_log_read_seconds",
+        "Since the log was last read",
+        () => (clock.now() - tail.tailer.health.at) / 1_000,
+      ],
+    ];
+    for (const [name, help, value] of gauges) {
+      new Gauge({
+        name,
+        help,
+        registers: [registers],
+        collect() {
+          this.set(value());
+        },
+      });
+    }
+  }
 
   function bellReporter(): (alive: boolean) => void {
     let last: boolean | undefined;
