@@ -80,7 +80,7 @@ export interface Feed extends Service {
 const PLAUSIBLE_WAIT = 5_000;
 
 /** Reads pages of history, so many at a time. */
-export function createHistory(store: LogStore, readers: number): History {
+export function createHistory(store: Pick<LogStore, "readTopics">, readers: number): History {
   const gate = createGate(readers);
   return {
     read(topics, after, until, rows, signal) {
