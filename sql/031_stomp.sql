@@ -27,6 +27,7 @@ $$;
 -- person has at most 200 of them: the oldest make room.
 create function tidings.stomp_keep(user_id text, positions jsonb) returns void
 language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_column
 begin
   insert into tidings.stomp_subscription (user_id, client, name, destination, cursor)
   select stomp_keep.user_id, p.client, p.name, p.destination, p.cursor

@@ -14,7 +14,27 @@ import { MIN_SECRET_BYTES, parsePublicKey, parseSecret } from "./auth/key.ts";
 import { isOriginEntry, ORIGIN_EXPECTED } from "./auth/origin.ts";
 import type { KeySource } from "./auth/token.ts";
 import { StartError } from "./errors.ts";
-import { accepted, duration, flag, integer, list, matching, metaOf, oneOf, setting, url } from "./setting.ts";
+import {
+  accepted,
+  duration,
+  flag,
+  integer,
+  list,
+  matching,
+  metaOf,
+  oneOf,
+  parsed,
+  setting,
+  url,
+} from "./setting.ts";
+import {
+  type BodyShape,
+  parseQueues,
+  parseShape,
+  QUEUES_EXPECTED,
+  SHAPE_EXPECTED,
+} from "./transports/stomp_body.ts";
+import type { StompPrefixes } from "./transports/stomp_destination.ts";
 
 const PATH = /^(\/[A-Za-z0-9._~-]+)+$/;
 
@@ -91,8 +111,36 @@ export const SETTINGS = {
       otherwise: "`/user`",
     },
   ),
+  TIDINGS_STOMP_TOPIC_PREFIX: setting(
+    list(10, isPath, 'expected prefixes such as "/topic"').default(["/topic"]),
+    {
+      help: "STOMP: what topics' destinations begin with; several separated by commas",
+      otherwise: "`/topic`",
+    },
+  ),
+  TIDINGS_STOMP_PUBLISH_PREFIX: setting(
+    list(10, isPath, 'expected prefixes such as "/app"').default(["/app", "/publish"]),
+    {
+      help: "STOMP: further destinations that SEND publishes to; several separated by commas",
+      otherwise: "`/app,/publish`",
+    },
+  ),
+  TIDINGS_STOMP_BODY: setting(parsed(parseShape, SHAPE_EXPECTED).default("item"), {
+    help:
+      "STOMP: what a MESSAGE's body is: `item`, `data` (what the sender attached), or a JSON object of names and paths: " +
+      '`{"memberId":"user","notificationId":"number:id","message":"body","redirectPath":"link"}`',
+    otherwise: "`item`",
+  }),
+  TIDINGS_STOMP_QUEUES: setting(parsed(parseQueues, QUEUES_EXPECTED).default(new Map()), {
+    help: "STOMP: queues that show some types only, and alone: `match=match.found,match.made;errors=error`",
+    otherwise: "every queue of a person shows every type",
+  }),
   TIDINGS_STOMP_PATH: setting(matching(PATH, 'expected a path such as "/ws"').default("/ws"), {
     help: "STOMP: where it is served besides `/v1/feed`",
+  }),
+  TIDINGS_PRESENCE: setting(flag().default(true), {
+    help: "Whether the database is told who is connected; `off` for large gateways that need no presence",
+    otherwise: "on",
   }),
   TIDINGS_VAPID_PUBLIC_KEY: setting(
     matching(/^[A-Za-z0-9_-]{87}$/, "expected 87 characters of base64url").optional(),
@@ -157,7 +205,13 @@ export interface Config {
   readonly retention: number;
   readonly limits: { readonly sessions: number; readonly sessionsPerUser: number };
   readonly drain: number;
-  readonly stomp: { readonly userPrefixes: readonly string[]; readonly path: string };
+  readonly stomp: {
+    readonly prefixes: StompPrefixes;
+    readonly path: string;
+    readonly shape: BodyShape;
+    readonly queues: ReadonlyMap<string, readonly string[]>;
+  };
+  readonly presence: boolean;
   readonly push: {
     readonly vapid?: { readonly publicKey: string; readonly privateKey: string; readonly subject: string };
     /** The key file's content. */
@@ -220,7 +274,17 @@ function toConfig(values: Values): Config {
       sessionsPerUser: values.TIDINGS_MAX_SESSIONS_PER_USER,
     },
     drain: values.TIDINGS_DRAIN,
-    stomp: { userPrefixes: values.TIDINGS_STOMP_USER_PREFIX, path: values.TIDINGS_STOMP_PATH },
+    stomp: {
+      prefixes: {
+        user: values.TIDINGS_STOMP_USER_PREFIX,
+        topic: values.TIDINGS_STOMP_TOPIC_PREFIX,
+        publish: values.TIDINGS_STOMP_PUBLISH_PREFIX,
+      },
+      path: values.TIDINGS_STOMP_PATH,
+      shape: values.TIDINGS_STOMP_BODY,
+      queues: values.TIDINGS_STOMP_QUEUES,
+    },
+    presence: values.TIDINGS_PRESENCE,
     push: {
       ...(vapidKey === undefined ? {} : {
         vapid: {

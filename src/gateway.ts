@@ -9,6 +9,7 @@ import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
 import { deviceRoutes } from "./api/devices.ts";
 import { notificationRoutes } from "./api/notifications.ts";
+import { presenceRoutes } from "./api/presence.ts";
 import { createPublisher } from "./api/publisher.ts";
 import { scheduleRoutes } from "./api/schedules.ts";
 import { createSender } from "./api/sender.ts";
@@ -31,6 +32,8 @@ import { publishStore } from "./database/publish_store.ts";
 import { TidingsError } from "./errors.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
+import { NOT_PRESENT, Presence } from "./feed/presence.ts";
+import { createPresenceStore } from "./feed/presence_store.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
 import { createPushes } from "./push/pushes.ts";
@@ -42,6 +45,8 @@ import { compose, type Service } from "./service.ts";
 import { createHeart } from "./transports/heart.ts";
 import { authorizeByToken, HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
 import { feedRoutes, sentAlready } from "./transports/route.ts";
+import { createStompTransport, STOMP_PROTOCOLS } from "./transports/stomp.ts";
+import { createStompPositions } from "./transports/stomp_store.ts";
 import { createUpgrade } from "./transports/upgrade.ts";
 import { createWebSocketTransport } from "./transports/websocket.ts";
 
@@ -87,6 +92,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
   }, { clock });
   const statements = createLogStore(database);
   const store = deps.store?.(statements) ?? statements;
+  const presenceStore = createPresenceStore(database.sql);
+  const present = new Presence({
+    store: presenceStore,
+    clock,
+    chance,
+    instance,
+    onError: (error) => log.warn("Cannot tell who is here, trying again: {error}", { error }),
+  });
+  const presence = config.presence ? present : { open: () => NOT_PRESENT };
   const hub = createHub();
   const tail = createLog({ listenUrl: deps.database.listenUrl, instance }, {
     database,
@@ -115,6 +129,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     refresh: (signal) => tail.tailer.refresh(signal),
     control: () => undefined,
     followed: () => Promise.resolve([]),
+    presence,
     failed: (error) => log.warn("Cannot read history, trying again: {error}", { error }),
   });
 
@@ -154,6 +169,24 @@ export function createGateway(deps: GatewayDeps): Gateway {
     failed: (error) => log.error("A WebSocket session failed: {error}", { error }),
   });
 
+  const stomp = createStompTransport({
+    ...transport,
+    settings: {
+      prefixes: config.stomp.prefixes,
+      shape: config.stomp.shape,
+      heartbeat: 10_000,
+      server: "tidings",
+    },
+    queues: config.stomp.queues,
+    actions: {
+      publishAll: (identity, publications) => sender.send(identity, sender.read(publications)),
+      seen: unknownOperation,
+    },
+    positions: createStompPositions(database.sql),
+    presence,
+    failed: (error) => log.error("A STOMP session failed: {error}", { error }),
+  });
+
   const metrics = new Registry();
   measure(metrics);
   const app = createApp({
@@ -172,6 +205,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       scheduleRoutes({ schedules: createScheduleBook(database.sql), budget, clock }),
       deviceRoutes({ ...pushes, budget }),
       feedRoutes(transport, heart),
+      ...(config.presence ? [presenceRoutes({ presence: presenceStore })] : []),
     ],
   });
 
@@ -181,6 +215,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     fetch: async (request, bindings) => sentAlready(await app.fetch(request, bindings)),
     onUpgrade: createUpgrade([
       { paths: [PATHS.feed], protocols: [SUBPROTOCOL], fallback: true, upgrade: websocket.upgrade },
+      { paths: [PATHS.feed], protocols: STOMP_PROTOCOLS, upgrade: stomp.upgrade },
+      { paths: [config.stomp.path], protocols: STOMP_PROTOCOLS, fallback: true, upgrade: stomp.upgrade },
     ]),
     clock,
     ...(deps.limits === undefined ? {} : { limits: deps.limits }),
@@ -193,7 +229,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     publisher,
     pushes.service,
     scheduler({ store: createScheduleStore(database.sql), clock, chance }),
+    ...(config.presence ? [present] : []),
     heart,
+    stomp,
     server,
     feed,
   ]);

@@ -11,6 +11,7 @@ import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
+import { NOT_PRESENT, type Presence, type PresenceHold } from "./presence.ts";
 import {
   type Control,
   type Followed,
@@ -52,6 +53,12 @@ export interface OpenRequest {
   since: Since;
   /** Rows of one page; @default the feed's */
   page?: number;
+  /** Whether the person's own topic, `all` and what they follow are included. @default true */
+  personal?: boolean;
+  /** False: a further reading of a client that is counted already. @default true */
+  counted?: boolean;
+  /** Who it is to presence; absent: presence is not told of this session. */
+  client?: { transport: string; userAgent: string | undefined };
 }
 
 /** An open session that does not deliver yet: `session.open()` begins. */
@@ -59,6 +66,8 @@ export interface Opened {
   session: Session;
   /** Its cursor could not be used: it begins at the present instead, and the client has to be told. */
   reset?: ResetReason;
+  /** Where the session is present; ends with it. */
+  presence: PresenceHold;
 }
 
 /** A session's way to be told that the gateway stops; called once. */
@@ -80,7 +89,7 @@ export interface Feed extends Service {
 const PLAUSIBLE_WAIT = 5_000;
 
 /** Reads pages of history, so many at a time. */
-export function createHistory(store: Pick<LogStore, "readTopics">, readers: number): History {
+export function createHistory(store: LogStore, readers: number): History {
   const gate = createGate(readers);
   return {
     read(topics, after, until, rows, signal) {
@@ -109,6 +118,7 @@ export function createFeed(
     refresh(signal: AbortSignal): Promise<void>;
     control: Control;
     followed: People["followed"];
+    presence: Pick<Presence, "open">;
     failed(error: unknown): void;
   },
 ): Feed {
@@ -153,12 +163,28 @@ export function createFeed(
     }
   }
 
+  function hold({ id }: Session, { user, topics, client }: OpenRequest): PresenceHold {
+    if (client === undefined) return NOT_PRESENT;
+    const { transport, userAgent } = client;
+    const presence = deps.presence.open({
+      id,
+      user,
+      transport,
+      ...(userAgent === undefined ? {} : { userAgent }),
+    });
+    for (const topic of topics) presence.join(topic);
+    return presence;
+  }
+
+  function admit(): () => void {
+    if (!draining) return () => undefined;
+    throw new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
+      retryAfter: 1,
+    });
+  }
+
   function reserve(user: string): () => void {
-    if (draining) {
-      throw new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
-        retryAfter: 1,
-      });
-    }
+    admit();
     const mine = users.get(user) ?? 0;
     if (mine >= perUser || reserved >= most) {
       throw new TidingsError(
@@ -200,33 +226,33 @@ export function createFeed(
       return open.size;
     },
     async open(request, sink) {
-      const release = reserve(request.user);
+      const { personal = true, counted = true } = request;
+      const release = counted ? reserve(request.user) : admit();
       try {
         const start = await locate(request.since);
         let reset = typeof start === "string" ? start : undefined;
         // First the position, then what is followed: a follow in between comes as a row after the position.
         let position = typeof start === "string" ? hub.position : start;
-        const followed = await deps.followed(request.user);
+        const followed = personal ? await deps.followed(request.user) : [];
         if (position.epoch !== hub.position.epoch) {
           position = hub.position;
           reset = "history";
         }
-        if (draining) {
-          throw new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
-            retryAfter: 1,
-          });
-        }
-        const always = [userTopic(request.user), ALL, ...request.topics].map((topic) => ({ topic }));
+        admit();
+        const own = personal ? [userTopic(request.user), ALL] : [];
+        const always = [...own, ...request.topics].map((topic) => ({ topic }));
         const session = new Session({ ...common, page: request.page ?? page }, sink, position, [
           ...always,
           ...followed,
         ]);
         open.set(session, sink);
+        const presence = hold(session, request);
         session.signal.addEventListener("abort", () => {
           open.delete(session);
           release();
+          presence.close();
         }, { once: true });
-        return reset === undefined ? { session } : { session, reset };
+        return reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
         release();
         throw error;

@@ -7,6 +7,7 @@
  * @module
  */
 import { type Chance, type Clock, jitter, systemChance } from "../clock.ts";
+import { TidingsError } from "../errors.ts";
 import { ALL, userTopic } from "./topic.ts";
 import type { PresenceStore, SessionRecord } from "./presence_store.ts";
 import type { Service } from "../service.ts";
@@ -32,6 +33,9 @@ export interface PresenceHold {
   close(): void;
 }
 
+/** The hold of a session that presence is not told of. */
+export const NOT_PRESENT: PresenceHold = { join() {}, part() {}, active() {}, close() {} };
+
 /** Times in milliseconds. */
 export interface PresenceTimes {
   /** Between two beats. @default 5000 */
@@ -55,6 +59,15 @@ export function presenceTopic(topic: string): string {
 /** Topics longer than this cannot be watched: their presence topic would be no topic. */
 export const WATCHED_TOPIC_MAX = 183;
 
+/** Returns the topics. @throws TidingsError `invalid_request` for one that cannot be watched */
+export function checkWatchable(topics: readonly string[]): readonly string[] {
+  if (topics.every((topic) => topic.length <= WATCHED_TOPIC_MAX)) return topics;
+  const message = `expected topics of at most ${WATCHED_TOPIC_MAX} characters beside it`;
+  throw new TidingsError("invalid_request", `Cannot watch who is here: ${message}`, {
+    errors: [{ field: "presence", message }],
+  });
+}
+
 /** What presence runs with. `onError` hears what is tried again at the next beat. */
 export interface PresenceDeps {
   store: PresenceStore;
@@ -77,6 +90,8 @@ export class Presence implements Service {
   readonly #deps: PresenceDeps;
   readonly #times: PresenceTimes;
   readonly #open = new Map<string, SessionRecord>();
+  /** Sessions that the database may know of. */
+  readonly #told = new Set<string>();
   readonly #changed = new Set<string>();
   readonly #closed = new Set<string>();
   readonly #active = new Set<string>();
@@ -147,6 +162,8 @@ export class Presence implements Service {
         if (!this.#open.delete(record.id)) return;
         this.#changed.delete(record.id);
         this.#active.delete(record.id);
+        // one that came and went in between was never there
+        if (!this.#told.delete(record.id)) return;
         this.#closed.add(record.id);
         this.#wake?.();
       },
@@ -215,7 +232,10 @@ export class Presence implements Service {
       const changed = [...this.#changed].slice(0, BATCH);
       const closed = [...this.#closed].slice(0, BATCH);
       const active = [...this.#active].slice(0, BATCH);
-      for (const id of changed) this.#changed.delete(id);
+      for (const id of changed) {
+        this.#changed.delete(id);
+        this.#told.add(id);
+      }
       for (const id of closed) this.#closed.delete(id);
       for (const id of active) this.#active.delete(id);
       const fresh = this.#fresh;

@@ -2,7 +2,7 @@
  * The SQL of sessions and presence: one statement per operation, bound values only.
  * @module
  */
-import type postgres from "postgres";
+import type { Statement } from "../database/postgres.ts";
 
 /** A session as the database is told of it, whole. */
 export interface SessionRecord {
@@ -54,13 +54,14 @@ export interface PresenceStore {
   present(topic: string, max: number): Promise<Present>;
 }
 
-/** A store on a connection pool. */
-export function createPresenceStore(sql: postgres.Sql): PresenceStore {
+/** A store on a pool. */
+export function createPresenceStore(sql: Statement): PresenceStore {
   return {
     async beat({ instance, lease, grace, fresh, put, drop, active }) {
       const changes = JSON.stringify({ put, drop, active });
-      const [row] = await sql<{ known: boolean; joined: number; gone: number; pending: number | null }[]>`
-        select known, joined, gone, pending from tidings.beat(
+      const [row] = await sql<
+        { known: boolean; joined: number | null; gone: number | null; pending: number | null }[]
+      >`select known, joined, gone, pending from tidings.beat(
           ${instance}, ${lease} * interval '1 millisecond', ${grace} * interval '1 millisecond', ${fresh},
           ${changes}::text::jsonb)`;
       if (row === undefined) throw new Error("Cannot read the answer of tidings.beat: it has no row");

@@ -33,9 +33,9 @@ export type Entry = [
   expiresAt: number | null,
 ];
 
-/** Types that steer a session and are never shown as items. */
+/** Types that steer a session and are never shown as items; joins and leaves are shown to whoever asked for them. */
 export function isControl(row: Row): boolean {
-  return row.type.startsWith("tidings.");
+  return row.type.startsWith("tidings.") && row.type !== "tidings.join" && row.type !== "tidings.leave";
 }
 
 /** The item of a row, parsed. */

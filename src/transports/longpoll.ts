@@ -21,6 +21,7 @@ export interface PollRequest {
   identity: Identity;
   lastEventId: string | undefined;
   ifNoneMatch: string | undefined;
+  userAgent: string | undefined;
   /** Aborted when the client is gone. */
   signal: AbortSignal;
 }
@@ -37,7 +38,14 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
 
   const answer = new Answer(wait === 0);
   const { session, reset } = await deps.feed.open(
-    { user: identity.user, topics, since, page: limit },
+    {
+      user: identity.user,
+      topics,
+      since,
+      page: limit,
+      // a short poll is no presence: it is gone before anybody could be told
+      ...(wait === 0 ? {} : { client: { transport: "longpoll", userAgent: request.userAgent } }),
+    },
     answer,
   );
   const cancels: (() => void)[] = [];

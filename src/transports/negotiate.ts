@@ -119,7 +119,7 @@ export async function welcome(
   const inbox = await deps.count(identity.user);
   const unusable = reset !== undefined && since.at === "cursor";
   return {
-    session: crypto.randomUUID(),
+    session: session.id,
     user: identity.user,
     cursor: unusable ? formatCursor(since.cursor) : session.cursor,
     topics: [...session.topics],

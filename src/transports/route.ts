@@ -78,9 +78,10 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
     const query = new URL(c.req.url).searchParams;
     const identity = c.get("identity");
     const lastEventId = c.req.header("last-event-id");
+    const userAgent = c.req.header("user-agent");
     if (wantsEvents(c.req.header("accept"))) {
       await serveEvents(
-        { query, identity, lastEventId, response: outgoing, headers: c.res.headers },
+        { query, identity, lastEventId, userAgent, response: outgoing, headers: c.res.headers },
         deps,
         heart,
       );
@@ -89,7 +90,14 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
     const gone = new AbortController();
     outgoing.once("close", () => gone.abort());
     return await longPoll(
-      { query, identity, lastEventId, ifNoneMatch: c.req.header("if-none-match"), signal: gone.signal },
+      {
+        query,
+        identity,
+        lastEventId,
+        userAgent,
+        ifNoneMatch: c.req.header("if-none-match"),
+        signal: gone.signal,
+      },
       deps,
     );
   });

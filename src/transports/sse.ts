@@ -19,6 +19,7 @@ export interface EventsRequest {
   query: URLSearchParams;
   identity: Identity;
   lastEventId: string | undefined;
+  userAgent: string | undefined;
   response: ServerResponse;
   /** Headers that the middleware added (CORS, request id). */
   headers: Headers;
@@ -37,7 +38,8 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
   );
   await deps.authorize(identity, topics);
   const stream = new EventStream(response);
-  const opened = await deps.feed.open({ user: identity.user, topics, since }, stream);
+  const client = { transport: "sse", userAgent: request.userAgent };
+  const opened = await deps.feed.open({ user: identity.user, topics, since, client }, stream);
   const { session, reset } = opened;
   try {
     const hello = await welcome(opened, since, identity, deps);

@@ -31,6 +31,25 @@ export function parseShape(text: string): BodyShape | undefined {
   return value as Record<string, string>;
 }
 
+/** What a shape must look like, for messages. */
+export const SHAPE_EXPECTED =
+  'expected "item", "data", or a JSON object of names and paths such as {"id":"number:id","message":"body"}';
+
+/** Reads which types a person's queues show: `match=match.found,match.made;errors=error`. Undefined when it is none. */
+export function parseQueues(text: string): ReadonlyMap<string, readonly string[]> | undefined {
+  const queues = new Map<string, readonly string[]>();
+  for (const part of text.split(";")) {
+    const [, queue = "", types = ""] = /^\s*([^\s=;,]{1,100})\s*=(.+)$/.exec(part) ?? [];
+    const list = types.split(",").map((type) => type.trim());
+    if (!list.every((type) => /^[A-Za-z0-9_.-]{1,100}$/.test(type)) || queues.has(queue)) return undefined;
+    queues.set(queue, list);
+  }
+  return queues.size <= 100 ? queues : undefined;
+}
+
+/** What the queues' setting must look like, for messages. */
+export const QUEUES_EXPECTED = 'expected queues and their types: "match=match.found,match.made;errors=error"';
+
 /** The body of a MESSAGE. */
 export function writeBody(item: Item, user: string, shape: BodyShape): string {
   if (shape === "item") return JSON.stringify(item);

@@ -16,10 +16,12 @@
 import { TidingsError } from "../errors.ts";
 import { isTopic, TOPIC_EXPECTED, userTopic } from "../feed/topic.ts";
 
-/** Which prefixes a gateway answers to. */
+/** Which prefixes a gateway answers to; each begins with `/` and does not end with it. */
 export interface StompPrefixes {
-  /** Each begins with `/`: `/user`, `/member`. @default ["/user"] */
+  /** @default ["/user"] */
   user: readonly string[];
+  /** @default ["/topic"] */
+  topic: readonly string[];
   /** @default ["/app", "/publish"] */
   publish: readonly string[];
 }
@@ -28,10 +30,13 @@ export interface StompPrefixes {
 export type Source = { kind: "person"; queue: string } | { kind: "topic"; topic: string };
 
 /** The words used when nothing is set. */
-export const STOMP_PREFIXES: StompPrefixes = { user: ["/user"], publish: ["/app", "/publish"] };
+export const STOMP_PREFIXES: StompPrefixes = {
+  user: ["/user"],
+  topic: ["/topic"],
+  publish: ["/app", "/publish"],
+};
 
 const QUEUE = "/queue/";
-const TOPIC = "/topic/";
 const DESTINATION_MAX = 1_000;
 
 /** What a SUBSCRIBE's destination stands for. Throws `invalid_request`, naming `destination`. */
@@ -43,8 +48,15 @@ export function parseSource(destination: string, prefixes: StompPrefixes): Sourc
       if (queue !== "") return { kind: "person", queue };
     }
   }
-  if (bounded.startsWith(TOPIC)) return { kind: "topic", topic: toTopic(bounded.slice(TOPIC.length)) };
-  const known = [...prefixes.user.map((prefix) => `${prefix}${QUEUE}<name>`), `${TOPIC}<topic>`];
+  for (const prefix of prefixes.topic) {
+    if (bounded.startsWith(`${prefix}/`)) {
+      return { kind: "topic", topic: toTopic(bounded.slice(prefix.length + 1)) };
+    }
+  }
+  const known = [
+    ...prefixes.user.map((prefix) => `${prefix}${QUEUE}<name>`),
+    ...prefixes.topic.map((prefix) => `${prefix}/<topic>`),
+  ];
   throw refuse(`expected ${known.join(" or ")}`);
 }
 
@@ -60,20 +72,15 @@ export function parseTarget(destination: string, user: string, prefixes: StompPr
       return checked(userTopic(decode(rest.slice(1, queue))));
     }
   }
-  for (const prefix of [TOPIC, ...prefixes.publish.map((prefix) => `${prefix}/`)]) {
-    if (bounded.startsWith(prefix)) return toTopic(bounded.slice(prefix.length));
+  const targets = [...prefixes.topic, ...prefixes.publish];
+  for (const prefix of targets) {
+    if (bounded.startsWith(`${prefix}/`)) return toTopic(bounded.slice(prefix.length + 1));
   }
-  const known = [TOPIC, ...prefixes.publish.map((prefix) => `${prefix}/`)].map((prefix) =>
-    `${prefix}<topic>`
-  );
-  throw refuse(
-    `expected ${[...known, ...prefixes.user.map((prefix) => `${prefix}/<id>${QUEUE}<name>`)].join(" or ")}`,
-  );
-}
-
-/** Whether this can be a prefix: a slash, then words, no slash at the end. */
-export function isPrefix(value: string): boolean {
-  return /^(?:\/[A-Za-z0-9_.~-]+)+$/.test(value) && !value.startsWith("/topic") && value.length <= 100;
+  const known = [
+    ...targets.map((prefix) => `${prefix}/<topic>`),
+    ...prefixes.user.map((prefix) => `${prefix}/<id>${QUEUE}<name>`),
+  ];
+  throw refuse(`expected ${known.join(" or ")}`);
 }
 
 function toTopic(rest: string): string {

@@ -2,14 +2,15 @@
  * One STOMP subscription: what was sent on it and waits to be acknowledged, and how far it has come. Pure.
  *
  * Invariants: at most `prefetch` messages wait; the position never passes a message that waits, so whoever goes on from it
- * gets every message that was not settled.
+ * gets every message that was not settled. In `auto` mode a message is settled when the client has shown that it came (by the
+ * answer to a ping that was sent after it), not when it was sent: a socket takes messages for a client that is long gone.
  * @module
  */
 import { parseSource, type Source, type StompPrefixes } from "./stomp_destination.ts";
 import type { StompFrame, StompVersion } from "./stomp_frame.ts";
 import { boundedName, frameRefused, required } from "./stomp_header.ts";
 
-/** When a message counts as settled: when sent, when it or a later one is acknowledged, when it is acknowledged itself. */
+/** When a message counts as settled: when it came, when it or a later one is acknowledged, when it is acknowledged itself. */
 export type AckMode = "auto" | "client" | "client-individual";
 
 /** Where a subscription's position is kept between connections. */
@@ -87,6 +88,10 @@ export class StompSubscription {
   #waiting: Waiting[] = [];
   #position: string | undefined;
   #sent: string | undefined;
+  #settled = 0;
+  #marked: string | undefined;
+  /** In `auto` mode: whether something was sent of which the client has not shown that it came. */
+  #unproved = false;
 
   constructor(request: SubscriptionRequest) {
     this.request = request;
@@ -94,6 +99,16 @@ export class StompSubscription {
 
   get id(): string {
     return this.request.id;
+  }
+
+  /** How many times the position moved by messages. */
+  get settled(): number {
+    return this.#settled;
+  }
+
+  /** Whether everything that was sent is settled. */
+  get idle(): boolean {
+    return this.#waiting.length === 0 && !this.#unproved;
   }
 
   /** Messages that may be sent now. */
@@ -109,14 +124,27 @@ export class StompSubscription {
   /** Notes that a message went out. */
   sent(item: string, cursor: string): void {
     this.#sent = cursor;
-    if (this.request.ack === "auto") this.#position = cursor;
+    if (this.request.ack === "auto") this.#unproved = true;
     else this.#waiting.push({ item, cursor, settled: false });
   }
 
   /** Notes that the feed moved on without a message. */
   moved(cursor: string): void {
     this.#sent = cursor;
-    if (this.#waiting.length === 0) this.#position = cursor;
+    if (this.idle) this.#position = cursor;
+  }
+
+  /** Notes the place in what was sent that the next `prove` is about. */
+  mark(): void {
+    this.#marked = this.#sent;
+  }
+
+  /** The client has what was sent up to the mark: in `auto` mode that settles it. */
+  prove(): void {
+    if (!this.#unproved || this.#marked === undefined) return;
+    this.#position = this.#marked;
+    this.#unproved = this.#sent !== this.#marked;
+    this.#settled++;
   }
 
   /** Settles one message, and in `client` mode all before it; returns the ids that this settled. */
@@ -127,6 +155,7 @@ export class StompSubscription {
     const settled = this.request.ack === "client" ? this.#waiting.slice(0, at + 1) : [upTo];
     const items = settled.filter((each) => !each.settled).map((each) => each.item);
     for (const each of settled) each.settled = true;
+    if (items.length > 0) this.#settled++;
     let done = 0;
     while (this.#waiting[done]?.settled === true) done++;
     const last = this.#waiting[done - 1];

@@ -15,6 +15,8 @@ import { headOf, readCredentials } from "../auth/credentials.ts";
 import type { Identity } from "../auth/identity.ts";
 import { TidingsError, toProblem } from "../errors.ts";
 import type { Reconnectable, Since } from "../feed/feed.ts";
+import { checkWatchable, NOT_PRESENT, type PresenceHold, presenceTopic } from "../feed/presence.ts";
+import { PUBLISH_RATE, TokenBucket } from "../feed/rate.ts";
 import type { InboxEvent, Session, Sink } from "../feed/session.ts";
 import { ALL, userTopic } from "../feed/topic.ts";
 import type { Batch } from "../log/batch.ts";
@@ -78,8 +80,12 @@ class Connection implements Sink, Reconnectable {
   readonly #socket: Socket;
   readonly #deps: TransportDeps & { heart: Heart; failed(error: unknown): void };
   readonly #query: URLSearchParams;
+  readonly #agent: string | undefined;
+  /** What it may publish. */
+  readonly #talk: TokenBucket;
   #identity: Identity | undefined;
   #session: Session | undefined;
+  #presence: PresenceHold = NOT_PRESENT;
   #cancelDeadline: () => void = () => undefined;
   /** The topics that the client itself named. */
   readonly #asked = new Set<string>();
@@ -98,12 +104,17 @@ class Connection implements Sink, Reconnectable {
     this.#ws = ws;
     this.#socket = socket;
     this.#deps = deps;
+    this.#agent = request.headers["user-agent"];
+    this.#talk = new TokenBucket(PUBLISH_RATE, deps.clock.now());
     this.#query = new URL(request.url ?? "/", "http://localhost").searchParams;
     this.#cancelDeadline = deps.clock.after(WEBSOCKET_LIMITS.helloTimeout, () => this.close(helloMissing()));
     this.#inlet = new Inlet(ws, socket, {
       clock: deps.clock,
       work: (text) => this.#guarded(() => this.#handle(text)),
-      heard: () => this.#heard = this.#beats,
+      heard: () => {
+        this.#heard = this.#beats;
+        this.#presence.active();
+      },
       refuse: (error) => this.close(error),
     });
     ws.on("pong", () => this.#heard = this.#beats);
@@ -167,9 +178,11 @@ class Connection implements Sink, Reconnectable {
   async #open(identity: Identity, since: Since, topics: string[]): Promise<void> {
     const deps = this.#deps;
     await deps.authorize(identity, topics);
-    const opened = await deps.feed.open({ user: identity.user, topics, since }, this);
-    const { session, reset } = opened;
+    const client = { transport: "websocket", userAgent: this.#agent };
+    const opened = await deps.feed.open({ user: identity.user, topics, since, client }, this);
+    const { session, reset, presence } = opened;
     this.#session = session;
+    this.#presence = presence;
     if (this.#closed) return session.end();
     this.#identity = identity;
     for (const topic of topics) this.#asked.add(topic);
@@ -247,20 +260,30 @@ class Connection implements Sink, Reconnectable {
         if (this.#asked.union(new Set(topics)).size > MAX_TOPICS) {
           throw invalid("topics", `expected at most ${MAX_TOPICS} topics in one session`);
         }
+        const watches = topics.map((topic) => ({ topic: presenceTopic(topic) }));
+        if (frame.presence === true) checkWatchable(topics);
         for (const topic of topics) this.#asked.add(topic);
         await this.#subscribe(session, topics.filter((topic) => !session.has(topic)), since);
+        // joins and leaves from here on: what was is asked for with GET …/presence
+        if (frame.presence === true) session.subscribe(watches);
+        else session.unsubscribe(watches.map(({ topic }) => topic));
+        for (const topic of topics) this.#presence.join(topic, frame.presence === true);
         return { op: "ok" };
       }
       case "unsubscribe": {
         const topics = checkTopics(frame.topics);
         const always = topics.find((topic) => topic === ALL || topic === userTopic(identity.user));
         if (always !== undefined) throw invalid("topics", `"${always}" is always part of the feed`);
-        session.unsubscribe(topics);
-        for (const topic of topics) this.#asked.delete(topic);
+        session.unsubscribe([...topics, ...topics.map(presenceTopic)]);
+        for (const topic of topics) {
+          this.#asked.delete(topic);
+          this.#presence.part(topic);
+        }
         return { op: "ok" };
       }
       case "publish": {
         const { op: _op, ref: _ref, ...publication } = frame;
+        this.#pace();
         return { op: "ok", ids: await actions.publish(identity, publication) };
       }
       case "mark": {
@@ -274,6 +297,14 @@ class Connection implements Sink, Reconnectable {
       case "ping":
         return { op: "pong" };
     }
+  }
+
+  #pace(): void {
+    const wait = this.#talk.take(1, this.#deps.clock.now());
+    if (wait === 0) return;
+    throw new TidingsError("too_many_requests", "Cannot publish so fast: wait, and send less", {
+      retryAfter: Math.ceil(wait / 1_000),
+    });
   }
 
   async #subscribe(session: Session, topics: string[], since: Since): Promise<void> {

@@ -193,8 +193,9 @@ Deno.test("after the unlogged tables were emptied, as a crash of the database do
   connect(a, "kim");
   await a.presence.settled();
   const before = await told(database.sql, "all");
+  const unknown = a.beat((result) => !result.known);
   await database.sql`truncate tidings.instance, tidings.session, tidings.session_topic`;
-  await a.beat((result) => !result.known);
+  await unknown;
   await a.presence.settled();
   assert.deepEqual(await here(a, "all"), ["kim", "watcher"]);
   assert.deepEqual(await told(database.sql, "all"), before);

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { TidingsError } from "../../src/errors.ts";
 import type { Item } from "../../src/notification.ts";
-import { type BodyShape, parseShape, readSend, writeBody } from "../../src/transports/stomp_body.ts";
+import {
+  type BodyShape,
+  parseQueues,
+  parseShape,
+  readSend,
+  writeBody,
+} from "../../src/transports/stomp_body.ts";
 
 const ITEM: Item = {
   id: "17",
@@ -75,6 +81,16 @@ Deno.test("parseShape() reads item, data and objects of paths, and refuses the r
     ]
   ) {
     assert.equal(parseShape(bad), undefined, bad);
+  }
+});
+
+Deno.test("parseQueues() reads queues and their types, and refuses the rest", () => {
+  assert.deepEqual([...parseQueues("match = match.found, match.made;errors=error") ?? []], [
+    ["match", ["match.found", "match.made"]],
+    ["errors", ["error"]],
+  ]);
+  for (const bad of ["", "a", "a=", "=b", "a=b;a=c", "a=b;;", "a=b c"]) {
+    assert.equal(parseQueues(bad), undefined, bad);
   }
 });
 

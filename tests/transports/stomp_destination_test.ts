@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 import { TidingsError } from "../../src/errors.ts";
 import { isTopic } from "../../src/feed/topic.ts";
-import { isPrefix, parseSource, parseTarget } from "../../src/transports/stomp_destination.ts";
+import { parseSource, parseTarget } from "../../src/transports/stomp_destination.ts";
 
-const PREFIXES = { user: ["/user", "/member"], publish: ["/app", "/publish"] };
+const PREFIXES = { user: ["/user", "/member"], topic: ["/topic"], publish: ["/app", "/publish"] };
 
 const SOURCES: [string, ReturnType<typeof parseSource>][] = [
   ["/user/queue/notification", { kind: "person", queue: "notification" }],
@@ -125,9 +125,11 @@ Deno.test("every destination becomes a well-formed topic or a refusal", () => {
   );
 });
 
-Deno.test("isPrefix() takes what can stand before /queue/ and nothing else", () => {
-  for (const good of ["/user", "/member", "/api/v1.user"]) assert(isPrefix(good), good);
-  for (const bad of ["user", "/", "/user/", "", "/topic", "/a b", "//a"]) assert(!isPrefix(bad), bad);
+Deno.test("topics may have other prefixes, several at once", () => {
+  const prefixes = { user: ["/user"], topic: ["/topic", "/sub"], publish: ["/pub"] };
+  assert.deepEqual(parseSource("/sub/chat/room/7", prefixes), { kind: "topic", topic: "chat:room:7" });
+  assert.equal(parseTarget("/pub/chat/room/7", "me", prefixes), "chat:room:7");
+  assert.throws(() => parseTarget("/app/chat/room/7", "me", prefixes), isRefusal);
 });
 
 function isRefusal(error: unknown): boolean {

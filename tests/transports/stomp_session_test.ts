@@ -13,7 +13,7 @@ import type { StompSubscription } from "../../src/transports/stomp_subscription.
 import { TRANSACTION_LIMITS } from "../../src/transports/stomp_transaction.ts";
 
 const SETTINGS = {
-  prefixes: { user: ["/user", "/member"], publish: ["/app", "/publish"] },
+  prefixes: { user: ["/user", "/member"], topic: ["/topic"], publish: ["/app", "/publish"] },
   shape: "item" as const,
   heartbeat: 10_000,
   server: "tidings/test",

@@ -1,0 +1,84 @@
+/**
+ * `GET /v1/topics/{topic}/presence`: who is here.
+ * @module
+ */
+import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { maySubscribe } from "../auth/identity.ts";
+import type { AuthEnv } from "../auth/middleware.ts";
+import { TidingsError } from "../errors.ts";
+import type { PresenceStore } from "../feed/presence_store.ts";
+import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
+
+/** People that one answer names at most; of a topic with more only the count is told. */
+export const PRESENCE_MAX = 1_000;
+
+const route = createRoute({
+  method: "get",
+  path: "/v1/topics/{topic}/presence",
+  summary: "Who is in a topic",
+  description:
+    "People with at least one session that is subscribed to the topic, on any gateway; everybody who is connected is in `all` " +
+    "and in their own topic. Allowed to whoever may subscribe to the topic. " +
+    `Of topics with more than ${PRESENCE_MAX} people, and with \`count=true\`, only the count is told. ` +
+    "Joins and leaves come to sessions that subscribe with `presence`.",
+  tags: ["presence"],
+  request: {
+    params: z.object({ topic: z.string().openapi({ example: "climb:route:12" }) }),
+    query: z.object({
+      count: z.enum(["true", "false"], "expected true or false").default("false").openapi({
+        description: "`true`: the count only",
+      }),
+    }),
+  },
+  responses: {
+    200: {
+      description: "The count, and the people by name",
+      headers: z.object({ "Cache-Control": z.literal("no-store") }),
+      content: {
+        "application/json": {
+          schema: z.object({
+            topic: z.string(),
+            count: z.int(),
+            people: z.array(z.object({
+              user: z.string(),
+              since: z.iso.datetime().openapi({ description: "When the first of their sessions came" }),
+            })).optional(),
+          }).openapi("Presence"),
+        },
+      },
+    },
+    400: { description: "`invalid_request`: not a topic" },
+    401: { description: "`token_required`, `invalid_token` or `token_expired`" },
+    403: { description: "`forbidden`: the token does not allow the topic" },
+  },
+});
+
+/** The route; `authenticate` has to run before it. */
+export function presenceRoutes(deps: { presence: Pick<PresenceStore, "present"> }): OpenAPIHono<AuthEnv> {
+  return new OpenAPIHono<AuthEnv>({ defaultHook: refuse }).openapi(route, async (c) => {
+    const { topic } = c.req.valid("param");
+    if (!isTopic(topic)) throw invalid("topic", TOPIC_EXPECTED);
+    if (!maySubscribe(c.get("identity"), topic)) {
+      throw new TidingsError(
+        "forbidden",
+        `Cannot tell who is in ${topic}: the token does not allow the topic`,
+      );
+    }
+    const wanted = c.req.valid("query").count === "true" ? 0 : PRESENCE_MAX;
+    const { count, people } = await deps.presence.present(topic, wanted);
+    const named = wanted === 0 || count > PRESENCE_MAX
+      ? {}
+      : { people: people.map(({ user, since }) => ({ user, since: new Date(since).toISOString() })) };
+    c.header("Cache-Control", "no-store");
+    return c.json({ topic, count, ...named }, 200);
+  });
+}
+
+function refuse(result: { success: boolean; error?: z.core.$ZodError }): void {
+  const issue = result.error?.issues[0];
+  if (issue !== undefined) throw invalid(issue.path.join("."), issue.message);
+}
+
+function invalid(field: string, message: string): TidingsError {
+  return new TidingsError("invalid_request", `${field}: ${message}`, { errors: [{ field, message }] });
+}
