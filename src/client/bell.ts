@@ -11,6 +11,7 @@
  * @module
  */
 import { type CSSResult, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
+import { repeat } from "lit/directives/repeat.js";
 import { systemClock } from "../clock.ts";
 import type { InboxCount } from "../protocol.ts";
 import { alertOf, askPermission, chime, permission } from "./bell_alert.ts";
@@ -148,18 +149,20 @@ export class TidingsBell extends LitElement {
         aria-label=${texts.button(unread)} title=${texts.title} @click=${() => this.open = !this.open}
         @animationend=${(event: Event) => (event.currentTarget as Element).classList.remove("ring")}>
         ${ICONS.bell}
-        ${unread > 0
-          ? html`<span part="badge" class="badge" aria-hidden="true">${unread > 99 ? "99+" : unread}</span>`
-          : nothing}
         ${state === "live"
           ? nothing
           : html`<span part="state" class="dot ${state}" title=${texts[state]}></span>`}
       </button>
+      ${unread > 0
+        ? html`<span part="badge" class="badge" aria-hidden="true">${unread > 99 ? "99+" : unread}</span>`
+        : nothing}
       ${this.open ? this.#panel(texts, state) : nothing}
       <div part="toasts" class="toasts" @pointerenter=${() => this.#toasts.hold(true)}
         @pointerleave=${() => this.#toasts.hold(false)} @focusin=${() => this.#toasts.hold(true)}
         @focusout=${() => this.#toasts.hold(false)}>
-        ${this.toastSeconds > 0 ? this.#toasts.list.map((toast) => this.#toast(toast, texts)) : nothing}
+        ${this.toastSeconds > 0 && !this.open
+          ? repeat(this.#toasts.list, ({ key }) => key, (toast) => this.#toast(toast, texts))
+          : nothing}
       </div>
       <div class="away" role="status" aria-live="polite">${this.#said}</div>
     `;
@@ -175,7 +178,7 @@ export class TidingsBell extends LitElement {
       <div part="panel" class="panel ${this.#start ? "start" : ""}" role="dialog" aria-label=${texts
         .title} tabindex="-1"
         @keydown=${this.#key} @focusout=${this.#left}>
-        <header part="header">
+        <div class="header" part="header">
           <div class="row">
             <h2>${texts.title}</h2>
             <button class="link" part="mark-all" ?disabled=${this.#count.unread === 0}
@@ -190,16 +193,16 @@ export class TidingsBell extends LitElement {
                 ${texts[each]}</button>`
             )}
           </div>
-        </header>
+        </div>
         <div class="scroll" tabindex="0" role="group" aria-label=${texts[filter]} aria-busy=${inbox?.busy
           ? "true"
           : "false"}>
           ${jobs.length === 0
             ? nothing
-            : html`<ul part="jobs">${jobs.map((job) => this.#job(job, texts))}</ul>`}
+            : html`<ul part="jobs">${repeat(jobs, ({ key }) => key, (job) => this.#job(job, texts))}</ul>`}
           ${items.length === 0
             ? nothing
-            : html`<ul part="list">${items.map((item) => this.#item(item, texts))}</ul>`}
+            : html`<ul part="list">${repeat(items, ({ id }) => id, (item) => this.#item(item, texts))}</ul>`}
           ${inbox?.failed
             ? html`<p class="note" role="alert">${texts.failed}<br>
               <button class="link" @click=${() => inbox.refresh()}>${texts.retry}</button></p>`
@@ -210,12 +213,12 @@ export class TidingsBell extends LitElement {
             ? html`<button class="link older" @click=${() => inbox.older()}>${texts.older}</button>`
             : nothing}
         </div>
-        <footer part="footer">
+        <div class="footer" part="footer">
           <span class="dot ${state}"></span><span>${texts[state]}</span>
           ${permission() === "default"
             ? html`<button class="link" part="allow" @click=${this.#allow}>${texts.allow}</button>`
             : nothing}
-        </footer>
+        </div>
       </div>
     `;
   }
@@ -247,7 +250,7 @@ export class TidingsBell extends LitElement {
     const href = safeLink(item.link, document.baseURI);
     const title = html`
       ${before === "" ? nothing : html`<span class="away">${before}: </span>`}<span
-        class="title" part="title" dir="auto">${item.title ?? item.body ?? item.type}</span>
+        class="title" part="title"><bdi>${item.title ?? item.body ?? item.type}</bdi></span>
     `;
     const open = (event: Event) => this.#follow(event, item);
     return html`
@@ -255,7 +258,7 @@ export class TidingsBell extends LitElement {
         ? html`<button class="open" @click=${open}>${title}</button>`
         : html`<a class="open" href=${href} rel="noopener" @click=${open}>${title}</a>`}
       ${item.title !== undefined && item.body
-        ? html`<p class="body" part="body" dir="auto">${item.body}</p>`
+        ? html`<p class="body" part="body"><bdi>${item.body}</bdi></p>`
         : nothing}
     `;
   }

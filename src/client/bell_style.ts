@@ -88,8 +88,9 @@ export const style: CSSResult = css`
   }
   .badge {
     position: absolute;
-    inset-block-start: 0.1rem;
-    inset-inline-end: 0;
+    pointer-events: none;
+    inset-block-start: -0.1rem;
+    inset-inline-start: 1.45rem;
     min-inline-size: 1.2rem;
     block-size: 1.2rem;
     padding-inline: 0.3rem;
@@ -145,7 +146,7 @@ export const style: CSSResult = css`
   .panel.start {
     inset-inline: 0 auto;
   }
-  header {
+  .header {
     padding: 0.9rem 1rem 0.6rem;
     border-block-end: 1px solid var(--_border);
   }
@@ -318,7 +319,7 @@ export const style: CSSResult = css`
     display: block;
     margin: 0 auto 0.6rem;
   }
-  footer {
+  .footer {
     display: flex;
     align-items: center;
     gap: 0.5rem;
@@ -327,7 +328,7 @@ export const style: CSSResult = css`
     font-size: 0.8rem;
     color: var(--_muted);
   }
-  footer .link {
+  .footer .link {
     margin-inline-start: auto;
   }
   progress {
@@ -373,11 +374,19 @@ export const style: CSSResult = css`
     padding: 0.75rem 0.5rem 0.75rem 0.9rem;
     background: var(--_surface);
     border: 1px solid var(--_border);
-    border-inline-start: 4px solid var(--_accent);
     border-radius: calc(var(--_radius) - 2px);
     box-shadow: var(--_shadow);
     text-align: start;
+    overflow: hidden;
     animation: slide 0.22s ease-out;
+  }
+  .toast::before {
+    content: "";
+    position: absolute;
+    inset: 0 auto 0 0;
+    inset-inline: 0 auto;
+    inline-size: 4px;
+    background: var(--_accent);
   }
   .toast .icon {
     position: relative;

@@ -58,7 +58,7 @@ export function ago(time: string, now: number, language: string): string {
 /** The time, as `<time>`. */
 export function timeOf(time: string, now: number, language: string): TemplateResult {
   const full = Number.isNaN(Date.parse(time)) ? "" : new Date(time).toLocaleString(language);
-  return html`<time part="time" datetime=${time} title=${full}>${ago(time, now, language)}</time>`;
+  return html`<time part="time" datetime=${time} title=${full}><bdi>${ago(time, now, language)}</bdi></time>`;
 }
 
 /** A bar for a job. */

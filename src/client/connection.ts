@@ -173,7 +173,12 @@ export class Connection {
     if (added.length === 0 && since === undefined) return;
     await this.#whenLive("subscribe");
     if (this.talks) {
-      await this.request("subscribe", { op: "subscribe", topics: [...topics], ...(since ? { since } : {}) });
+      const frame: ClientFrame = { op: "subscribe", topics: [...topics], ...(since ? { since } : {}) };
+      await this.request("subscribe", frame).catch((error: TidingsClientError) => {
+        if (error.code !== "cursor_reset") throw error;
+        // subscribed nevertheless, from here on
+        this.#o.ears.reset("unknown");
+      });
       added.forEach((topic) => this.#topics.add(topic));
       return;
     }

@@ -73,7 +73,11 @@ export function requestInit(token: string | undefined, headers: Record<string, s
 export async function endingOf(response: Response): Promise<Ending> {
   const problem = await readProblem(response);
   // an answer that is not the gateway's own is a proxy's, and says nothing about rights
-  if (problem === null) return { type: "lost" };
+  return problem === null ? { type: "lost" } : endingOfProblem(problem);
+}
+
+/** What the gateway's words mean. */
+export function endingOfProblem(problem: Problem): Ending {
   if (problem.code === "token_expired") return { type: "expired" };
   if (problem.status === 429 || problem.status === 503) {
     return { type: "again", within: (problem.retryAfter ?? 1) * 1000 };

@@ -171,18 +171,16 @@ class Client<I extends Item> implements TidingsClient<I> {
   readonly #closing = new AbortController();
   #tab: Tab | null = null;
   #snapshot: Snapshot = { state: "authorizing" };
-  /** What was asked before there was a tab to ask. */
-  readonly #topics: Set<string>;
+  readonly #beginning: Promise<void>;
 
   constructor(options: ConnectOptions, base: URL, transports: readonly Transport[]) {
     this.#clock = options.clock ?? systemClock;
     this.#chance = options.chance ?? systemChance;
-    this.#topics = new Set(options.topics);
     const credentials = new Credentials(this.#clock, options.token, options.getToken);
     const ask = options.fetch ?? fetch;
     // called as a plain function, as browsers demand
     this.#http = { base, credentials, clock: this.#clock, fetch: (input, init) => ask(input, init) };
-    void this.#begin(options, transports);
+    this.#beginning = this.#begin(options, transports);
   }
 
   get snapshot(): Snapshot {
@@ -244,15 +242,11 @@ class Client<I extends Item> implements TidingsClient<I> {
   }
 
   async subscribe(topics: string | string[], since?: string): Promise<void> {
-    const list = [topics].flat();
-    if (this.#tab !== null) return await this.#tab.subscribe(list, since);
-    list.forEach((topic) => this.#topics.add(topic));
+    await (await this.#begun()).subscribe([topics].flat(), since);
   }
 
   async unsubscribe(topics: string | string[]): Promise<void> {
-    const list = [topics].flat();
-    if (this.#tab !== null) return await this.#tab.unsubscribe(list);
-    list.forEach((topic) => this.#topics.delete(topic));
+    await (await this.#begun()).unsubscribe([topics].flat());
   }
 
   async follow(topic: string): Promise<void> {
@@ -268,6 +262,13 @@ class Client<I extends Item> implements TidingsClient<I> {
     this.#closing.abort();
     if (this.#tab !== null) return this.#tab.close();
     this.#changed({ state: "closed" });
+  }
+
+  /** The tab, as soon as it is known whose it is. */
+  async #begun(): Promise<Tab> {
+    await this.#beginning;
+    if (this.#tab === null) throw new TidingsClientError("closed", "Cannot subscribe: the client is closed");
+    return this.#tab;
   }
 
   #call(act: string, method: string, path: string, query = {}, body?: unknown): Promise<unknown> {
@@ -315,7 +316,7 @@ class Client<I extends Item> implements TidingsClient<I> {
       tools: options.tabs === false || user === "" ? undefined : tabTools(),
       name: `tidings:${base.href}:${user}`,
       id: this.#random(),
-      topics: this.#topics,
+      topics: options.topics ?? [],
       recent,
       world,
       clock: this.#clock,

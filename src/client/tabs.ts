@@ -70,6 +70,19 @@ type Message =
   | { kind: "subscribe" | "unsubscribe"; id: string; ref: number; topics: string[]; since?: string }
   | { kind: "done"; id: string; ref: number; error?: { code: string; message: string } };
 
+interface Question {
+  kind: "subscribe" | "unsubscribe";
+  topics: string[];
+  since?: string;
+}
+
+/** Waits for the leading tab's answer. */
+interface Asked {
+  question: Question;
+  resolve(): void;
+  reject(error: Error): void;
+}
+
 /** Milliseconds for the leading tab to answer. */
 const ANSWER = 20_000;
 
@@ -78,7 +91,7 @@ export class Tab {
   readonly #o: TabOptions;
   readonly #topics: Set<string>;
   readonly #tabs = new Map<string, { visible: boolean; looked: number; topics: string[] }>();
-  readonly #asked = new Map<number, { resolve(): void; reject(error: Error): void }>();
+  readonly #asked = new Map<number, Asked>();
   #ref = 0;
   #looked = 0;
   #snapshot: Snapshot = { state: "idle" };
@@ -156,15 +169,12 @@ export class Tab {
     if (this.#snapshot.state !== "closed") this.#set({ ...this.#snapshot, state: "closed" });
   }
 
-  subscribe(topics: string[], since?: string): Promise<void> {
+  async subscribe(topics: string[], since?: string): Promise<void> {
+    const more = since === undefined ? {} : { since };
+    if (this.#connection === null) await this.#ask({ kind: "subscribe", topics, ...more });
+    else await this.#connection.subscribe(topics, since);
+    // not before: a topic that is refused must not be what the next connection begins with
     topics.forEach((topic) => this.#topics.add(topic));
-    const done = this.#connection === null
-      ? this.#ask({ kind: "subscribe", topics, ...(since === undefined ? {} : { since }) })
-      : this.#connection.subscribe(topics, since);
-    return done.catch((error) => {
-      topics.forEach((topic) => this.#topics.delete(topic));
-      throw error;
-    });
   }
 
   unsubscribe(topics: string[]): Promise<void> {
@@ -199,6 +209,11 @@ export class Tab {
     });
     this.#connection.open();
     this.#say({ kind: "leader", snapshot: this.#snapshot });
+    // what was asked of a leader that is gone, or was not there yet
+    for (const [ref, { question, resolve, reject }] of this.#asked) {
+      this.#asked.delete(ref);
+      this.#perform(question).then(resolve, reject);
+    }
   }
 
   /** Takes over where the connection stands, and tells the others. */
@@ -245,7 +260,10 @@ export class Tab {
       case "leader":
         if (this.#connection !== null) return;
         // a new leader does not know the tabs yet
-        if (message.snapshot.session !== this.#snapshot.session) this.#here();
+        if (message.snapshot.session !== this.#snapshot.session) {
+          this.#here();
+          for (const [ref, { question }] of this.#asked) this.#say({ ...question, id, ref });
+        }
         return this.#set(message.snapshot);
       case "items": {
         if (this.#connection !== null) return;
@@ -263,20 +281,17 @@ export class Tab {
       case "subscribe":
       case "unsubscribe": {
         if (this.#connection === null) return;
+        const { topics } = message;
         const tab = this.#tabs.get(message.id);
-        const { topics, since } = message;
-        let doing: Promise<void>;
-        if (message.kind === "subscribe") {
-          if (tab !== undefined) tab.topics = [...new Set([...tab.topics, ...topics])];
-          doing = this.#connection.subscribe(topics, since);
-        } else {
-          if (tab !== undefined) tab.topics = tab.topics.filter((topic) => !topics.includes(topic));
-          doing = this.#leave(topics);
+        if (tab !== undefined && message.kind === "unsubscribe") {
+          tab.topics = tab.topics.filter((topic) => !topics.includes(topic));
         }
-        doing.then(
-          () => this.#say(done(message.id, message.ref)),
-          (error) => this.#say(done(message.id, message.ref, error)),
-        );
+        this.#perform(message).then(() => {
+          if (tab !== undefined && message.kind === "subscribe") {
+            tab.topics = [...new Set([...tab.topics, ...topics])];
+          }
+          this.#say(done(message.id, message.ref));
+        }, (error) => this.#say(done(message.id, message.ref, error)));
         return;
       }
       case "done": {
@@ -289,7 +304,7 @@ export class Tab {
     }
   }
 
-  #ask(question: { kind: "subscribe" | "unsubscribe"; topics: string[]; since?: string }): Promise<void> {
+  #ask(question: Question): Promise<void> {
     const ref = ++this.#ref;
     return new Promise((resolve, reject) => {
       const message = `Cannot ${question.kind}: the tab that holds the connection did not answer in time`;
@@ -298,11 +313,17 @@ export class Tab {
         reject(new TidingsClientError("connection_lost", message));
       });
       this.#asked.set(ref, {
+        question,
         resolve: () => (cancel(), resolve()),
         reject: (error) => (cancel(), reject(error)),
       });
       this.#say({ ...question, id: this.#o.id, ref });
     });
+  }
+
+  #perform({ kind, topics, since }: Question): Promise<void> {
+    if (kind === "unsubscribe") return this.#leave(topics);
+    return this.#connection?.subscribe(topics, since) ?? Promise.resolve();
   }
 
   /** Leaves topics that no tab wants any more. */

@@ -5,9 +5,11 @@
  */
 import type { Item } from "../notification.ts";
 import { EVENTS, type ServerFrame, type Welcome } from "../protocol.ts";
+import { isProblem } from "./problem.ts";
 import {
   type Ending,
   endingOf,
+  endingOfProblem,
   feedUrl,
   type LinkEars,
   type OpenLink,
@@ -52,15 +54,14 @@ export const openSse: OpenLink = (request, ears, tools) => {
           if (frame === null || abort.signal.aborted) return;
           if (frame.op === "welcome") told.welcomed(frame);
           if (frame.op === "reconnect") ending = { type: "again", within: frame.after * 1000 };
-          if (frame.op === "error") ending = { type: "refused", problem: frame.problem };
+          if (frame.op === "error") ending = endingOfProblem(frame.problem);
           ears.frame(frame);
           // a control event has a place in the log as well
           if (event.id !== "" && !("cursor" in frame)) ears.frame({ op: "cursor", cursor: event.id });
         }, ears.alive);
       }
     } catch {
-      // however it broke, it is lost: the machine comes back and says so
-      ending = ending.type === "again" ? ending : { type: "lost" };
+      // however it broke: what the gateway said before counts, and else it is lost
     }
     if (!abort.signal.aborted) ears.ended(ending);
     abort.abort();
@@ -146,6 +147,8 @@ export function toFrame({ event, data, id }: SseEvent): ServerFrame | null {
   if (data === "") return id === "" ? null : { op: "cursor", cursor: id };
   const value = JSON.parse(data);
   if (typeof value !== "object" || value === null) return null;
+  // the gateway's last word has no place in the log; a notification of that type has one
+  if (event === "error" && id === "" && isProblem(value)) return { op: "error", problem: value };
   switch (event) {
     case EVENTS.welcome:
       return { op: "welcome", ...value as Welcome };

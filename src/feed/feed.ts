@@ -89,7 +89,7 @@ export interface Feed extends Service {
 const PLAUSIBLE_WAIT = 5_000;
 
 /** Reads pages of history, so many at a time. */
-export function createHistory(store: LogStore, readers: number): History {
+export function createHistory(store: Pick<LogStore, "readTopics">, readers: number): History {
   const gate = createGate(readers);
   return {
     read(topics, after, until, rows, signal) {
@@ -118,7 +118,8 @@ export function createFeed(
     refresh(signal: AbortSignal): Promise<void>;
     control: Control;
     followed: People["followed"];
-    presence: Pick<Presence, "open">;
+    /** Absent: nobody is told who is here. */
+    presence?: Pick<Presence, "open">;
     failed(error: unknown): void;
   },
 ): Feed {
@@ -164,7 +165,7 @@ export function createFeed(
   }
 
   function hold({ id }: Session, { user, topics, client }: OpenRequest): PresenceHold {
-    if (client === undefined) return NOT_PRESENT;
+    if (client === undefined || deps.presence === undefined) return NOT_PRESENT;
     const { transport, userAgent } = client;
     const presence = deps.presence.open({
       id,

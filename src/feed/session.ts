@@ -85,6 +85,13 @@ export class Session implements Subscriber {
   #drained: (() => void) | undefined;
   #full = false;
   #catching = false;
+  #opened = false;
+  /** Another history began before it was opened. */
+  #missed = false;
+  /** Counts changes of its topics: a page that was read for others is read again. */
+  #changes = 0;
+  /** Counts resets: what was read before one is void. */
+  #resets = 0;
   #backfills: { topics: readonly string[]; since: Cursor; resolve: () => void }[] = [];
   #horizon: number;
 
@@ -99,6 +106,8 @@ export class Session implements Subscriber {
 
   /** Begins to deliver. */
   open(): void {
+    this.#opened = true;
+    if (this.#missed) this.#sink.reset("history", this.cursor);
     this.#catchUp();
   }
 
@@ -144,6 +153,7 @@ export class Session implements Subscriber {
   unsubscribe(topics: Iterable<string>): void {
     for (const topic of topics) {
       if (!this.#topics.delete(topic)) continue;
+      this.#changes++;
       this.#floors.delete(topic);
       this.#deps.hub.leave(topic, this);
     }
@@ -174,7 +184,7 @@ export class Session implements Subscriber {
 
   /** From the hub. */
   deliver(batch: Batch): void {
-    if (this.#position !== undefined) return;
+    if (this.#position !== undefined || this.closed) return;
     let mine = batch;
     if (this.#ahead !== undefined) {
       const held = this.#ahead;
@@ -183,14 +193,12 @@ export class Session implements Subscriber {
     }
     if (this.#floors.size > 0) mine = mine.filter((row) => this.#counts(row));
     if (mine.rows.length > 0 && !this.#emit(mine)) this.#catchUp();
+    else this.#forgetFloors();
   }
 
   /** From the hub: another history began. */
   restart(): void {
-    if (this.closed) return;
-    this.#ahead = undefined;
-    this.#floors.clear();
-    this.#reset("history");
+    if (!this.closed) this.#reset("history");
   }
 
   /** Ends without telling the sink. */
@@ -213,24 +221,37 @@ export class Session implements Subscriber {
   #join(topic: string, since?: Cursor): void {
     if (since !== undefined && !covers(this.position, since)) this.#floors.set(topic, since);
     if (this.#topics.has(topic)) return;
+    this.#changes++;
     this.#topics.add(topic);
     this.#deps.hub.join(topic, this);
   }
 
   #counts(row: Row): boolean {
     const floor = this.#floors.get(row.topic);
-    if (floor === undefined) return true;
-    if (isBehind(floor, row)) return false;
-    if (covers(this.position, floor)) this.#floors.delete(row.topic);
-    return true;
+    return floor === undefined || !isBehind(floor, row);
   }
 
+  #forgetFloors(): void {
+    if (this.#floors.size === 0) return;
+    const { position } = this;
+    for (const [topic, floor] of this.#floors) if (covers(position, floor)) this.#floors.delete(topic);
+  }
+
+  /** Begins again at the hub's position. */
   #reset(reason: ResetReason): void {
     const { hub } = this.#deps;
-    this.#position = undefined;
+    this.#resets++;
+    this.#position = hub.position;
+    this.#ahead = undefined;
+    this.#floors.clear();
     this.#horizon = hub.horizon;
-    this.#sink.reset(reason, formatCursor(hub.position));
-    this.#sink.live?.();
+    for (const { topics, resolve } of this.#backfills.splice(0)) {
+      for (const topic of topics) this.#join(topic);
+      resolve();
+    }
+    if (this.#opened) this.#sink.reset(reason, this.cursor);
+    else this.#missed = true;
+    this.#catchUp();
   }
 
   /**
@@ -255,7 +276,7 @@ export class Session implements Subscriber {
 
   /** Reads on until the hub's position is reached. Runs at most once at a time. */
   #catchUp(): void {
-    if (this.#catching || this.closed) return;
+    if (this.#catching || this.closed || !this.#opened) return;
     this.#catching = true;
     this.#run().catch((error) => {
       this.close(
@@ -277,6 +298,7 @@ export class Session implements Subscriber {
           next.resolve();
           continue;
         }
+        this.#forgetFloors();
         const after = this.#position;
         if (covers(after, hub.position)) {
           this.#position = undefined;
@@ -284,9 +306,10 @@ export class Session implements Subscriber {
           this.#sink.live?.();
           return;
         }
+        const changes = this.#changes;
         const page = await this.#page(after, hub.position, (row) => this.#topics.has(row.topic), this.topics);
-        // A reset in between has moved it elsewhere.
-        if (page === undefined || this.#position !== after) continue;
+        // A reset in between has moved it elsewhere; other topics want other rows.
+        if (page === undefined || this.#position !== after || this.#changes !== changes) continue;
         const mine = this.#floors.size > 0 ? page.filter((row) => this.#counts(row)) : page;
         if (mine.rows.length === 0 || this.#emit(mine) || !mine.rows.some(isControl)) {
           this.#position = page.end;
@@ -301,21 +324,20 @@ export class Session implements Subscriber {
   async #fill(topics: readonly string[], since: Cursor): Promise<void> {
     const added = topics.filter((topic) => !this.#topics.has(topic));
     const until = this.position;
-    for (const topic of added) this.#join(topic);
+    const resets = this.#resets;
+    for (const topic of added) this.#join(topic, since);
+    // Control rows of the past have steered already.
+    const wants = (row: Row) => this.#topics.has(row.topic) && isBehind(until, row) && !isControl(row);
     const wanted = new Set(added);
     let after = since;
     while (!this.closed && added.length > 0 && !covers(after, until)) {
-      const page = await this.#page(
-        after,
-        until,
-        (row) => wanted.has(row.topic) && isBehind(until, row),
-        added,
-      );
-      if (page === undefined) return;
+      const page = await this.#page(after, until, (row) => wanted.has(row.topic) && wants(row), added);
+      if (page === undefined || this.#resets !== resets) return;
       after = page.end;
-      const rows = page.rows.filter((row) => !isControl(row));
+      const rows = page.rows.filter(wants);
       // The position is the session's all along: a page's own lies further back, and would bring other topics twice.
       if (rows.length > 0) await this.#write(new Batch([{ rows, from: until, to: until }], until, until));
+      if (this.#resets !== resets) return;
     }
   }
 
@@ -332,23 +354,23 @@ export class Session implements Subscriber {
     topics: readonly string[],
   ): Promise<Batch | undefined> {
     const { hub, history, page, failed, pause } = this.#deps;
-    const kept = hub.window.read(after, until, wants, page);
+    const resets = this.#resets;
+    const kept = covers(hub.position, until) ? hub.window.read(after, until, wants, page) : undefined;
     if (kept !== undefined) return kept;
     for (let attempt = 0; !this.closed; attempt++) {
       try {
         const { batch, horizon } = await history.read(topics, after, until, page, this.signal);
-        if (this.closed) return undefined;
-        if (hub.position.epoch !== after.epoch) return undefined;
+        if (this.closed || this.#resets !== resets) return undefined;
         if (horizon > this.#horizon && !isPast(after, horizon)) {
           this.#reset("retention");
           return undefined;
         }
         return batch;
       } catch (error) {
-        if (this.closed) return undefined;
+        if (this.closed || this.#resets !== resets) return undefined;
         failed(error);
         await pause(attempt, this.signal).catch(() => undefined);
-        if (hub.position.epoch !== after.epoch) return undefined;
+        if (this.#resets !== resets) return undefined;
       }
     }
     return undefined;

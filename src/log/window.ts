@@ -52,12 +52,14 @@ export class Window {
     return this.#rows;
   }
 
-  /** Appends a stretch. Stretches follow each other without a gap. */
+  /** Appends a stretch. Stretches follow each other without a gap; those without rows, which are most, only make old ones go. */
   add(stretch: Stretch, now: number): void {
-    const bytes = stretch.rows.reduce((sum, row) => sum + row.json.length, 0);
-    this.#kept.push({ stretch, at: now, bytes });
-    this.#rows += stretch.rows.length;
-    this.#bytes += bytes;
+    if (stretch.rows.length > 0) {
+      const bytes = stretch.rows.reduce((sum, row) => sum + row.json.length, 0);
+      this.#kept.push({ stretch, at: now, bytes });
+      this.#rows += stretch.rows.length;
+      this.#bytes += bytes;
+    }
     const { age, rows: most, bytes: heaviest } = this.#limits;
     let dropped = 0;
     for (const oldest of this.#kept) {

@@ -44,6 +44,8 @@ export class ScriptedGateway {
   readonly states = new Map<string, "unseen" | "seen" | "read" | "archived">();
   /** Everything is static to it that is not the protocol. */
   readonly files = new Map<string, { type: string; body: string | Uint8Array }>();
+  /** Answers `/token`, as somebody's own server would. */
+  mint: () => string = () => tokenOf("ann");
   misbehaviour: Misbehaviour = {};
   heartbeat = 15;
   /** The number of feeds that began, by transport. */
@@ -113,6 +115,11 @@ export class ScriptedGateway {
   /** Ends every feed. */
   cut(code = 1012): void {
     for (const session of [...this.sessions]) session.end(code);
+    this.sessions.clear();
+  }
+
+  /** Forgets the feeds that are open without ending them, as a network does whose other end fell asleep. */
+  forget(): void {
     this.sessions.clear();
   }
 
@@ -275,6 +282,7 @@ export class ScriptedGateway {
       response.end(JSON.stringify(value));
     };
     if (file !== undefined) return void response.writeHead(200, { "content-type": file.type }).end(file.body);
+    if (url.pathname === "/token") return json(200, { token: this.mint() });
     if (request.method === "OPTIONS") return void response.writeHead(204).end();
     if (this.misbehaviour.page !== undefined) {
       return void response.writeHead(this.misbehaviour.page, { "content-type": "text/html" }).end(

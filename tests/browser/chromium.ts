@@ -1,0 +1,69 @@
+/**
+ * A real Chromium for tests, and pages that tell on themselves: whatever a page writes to its console as an error, or throws,
+ * fails the test that opened it.
+ * @module
+ */
+import sparticuz from "@sparticuz/chromium";
+import assert from "node:assert/strict";
+import { access } from "node:fs/promises";
+import {
+  type Browser,
+  type BrowserContext,
+  type BrowserContextOptions,
+  chromium,
+  type Page,
+} from "playwright-core";
+
+/** A browser, and what is opened in it. */
+export interface TestBrowser extends AsyncDisposable {
+  browser: Browser;
+  /** A profile of its own: storage, cookies and tabs are shared within it. */
+  context(options?: BrowserContextOptions): Promise<BrowserContext>;
+  /** Messages of pages that are expected, such as a network that is cut on purpose. */
+  expected: RegExp[];
+}
+
+const FLAGS = [
+  "--no-sandbox",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-quic",
+  // pages of tests are never in front of anybody
+  "--disable-backgrounding-occluded-windows",
+];
+
+/** Starts one: the machine's, or the one that npm brings. */
+export async function startBrowser(): Promise<TestBrowser> {
+  const browser = await chromium.launch({ executablePath: await executable(), args: FLAGS, headless: true });
+  const complaints: string[] = [];
+  const expected: RegExp[] = [];
+  const watch = (page: Page) => {
+    page.on("console", (message) => {
+      if (message.type() === "error" || message.type() === "warning") complaints.push(message.text());
+    });
+    page.on("pageerror", (error) => complaints.push(String(error)));
+  };
+  return {
+    browser,
+    expected,
+    async context(options) {
+      const context = await browser.newContext(options);
+      context.setDefaultTimeout(15_000);
+      context.on("page", watch);
+      return context;
+    },
+    async [Symbol.asyncDispose]() {
+      await browser.close();
+      assert.deepEqual(complaints.filter((text) => !expected.some((pattern) => pattern.test(text))), []);
+    },
+  };
+}
+
+async function executable(): Promise<string> {
+  for (const path of ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]) {
+    const found = await access(path).then(() => true, () => false);
+    if (found && Deno.env.get("TIDINGS_TEST_CHROMIUM") !== "npm") return path;
+  }
+  return await sparticuz.executablePath();
+}
