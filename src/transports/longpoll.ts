@@ -33,7 +33,7 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
   const wait = parseNumber(query.get("wait"), "wait", WAIT.usual, 0, WAIT.most);
   const limit = parseNumber(query.get("limit"), "limit", LIMIT.usual, 1, LIMIT.most);
   const tag = request.ifNoneMatch?.match(/^(?:W\/)?"([^"]*)"$/)?.[1];
-  const since = parseSince(request.lastEventId ?? query.get("since") ?? tag);
+  const since = sinceOf(request, tag);
   await deps.authorize(identity, topics);
 
   const answer = new Answer(wait === 0);
@@ -52,6 +52,7 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
   try {
     if (reset !== undefined) throw cursorReset(session.cursor, reset);
     const gone = () => answer.done.resolve();
+    if (signal.aborted) gone();
     signal.addEventListener("abort", gone, { once: true });
     cancels.push(
       () => signal.removeEventListener("abort", gone),
@@ -67,6 +68,14 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
     for (const cancel of cancels) cancel();
     session.end();
   }
+}
+
+/** `Last-Event-ID` wins over `since`, and both over the cursor that the client holds as a tag. */
+function sinceOf({ query, lastEventId, ifNoneMatch }: PollRequest, tag: string | undefined): Since {
+  if (lastEventId !== undefined) return parseSince(lastEventId, "Last-Event-ID");
+  const text = query.get("since");
+  if (text !== null || ifNoneMatch === undefined) return parseSince(text);
+  return parseSince(tag ?? ifNoneMatch, "If-None-Match");
 }
 
 /** Takes the first rows, or the first other reason to answer. */
@@ -124,7 +133,7 @@ function toResponse(
     batch === undefined && tag !== undefined && since.at === "cursor" && formatCursor(since.cursor) === tag
   ) {
     headers.delete("content-type");
-    headers.set("etag", `"${tag}"`);
+    headers.set("etag", `"${cursor}"`);
     return new Response(null, { status: 304, headers });
   }
   headers.set("etag", `"${cursor}"`);

@@ -77,9 +77,13 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
     const { outgoing } = c.env as HttpBindings;
     const query = new URL(c.req.url).searchParams;
     const identity = c.get("identity");
-    const lastEventId = c.req.header("last-event-id");
     const userAgent = c.req.header("user-agent");
-    if (wantsEvents(c.req.header("accept"))) {
+    // some clients send an empty one when they have none
+    const lastEventId = c.req.header("last-event-id") || undefined;
+    // a HEAD has nobody to wait for
+    const head = c.req.method === "HEAD";
+    if (head) query.set("wait", "0");
+    if (!head && wantsEvents(c.req.header("accept"))) {
       await serveEvents(
         { query, identity, lastEventId, userAgent, response: outgoing, headers: c.res.headers },
         deps,
@@ -88,6 +92,7 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
       return new Response(null, { headers: { [ALREADY_SENT]: "true" } });
     }
     const gone = new AbortController();
+    if (outgoing.destroyed) gone.abort();
     outgoing.once("close", () => gone.abort());
     return await longPoll(
       {

@@ -45,13 +45,18 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
     const hello = await welcome(opened, since, identity, deps);
     if (response.destroyed) return session.end();
     for (const [name, value] of request.headers) response.setHeader(name, value);
+    // a stream ends when its gateway does or its token: the next request had better take another connection
+    response.shouldKeepAlive = false;
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-cache, no-transform",
       "x-accel-buffering": "no",
     });
-    stream.begin(session, heart, atExpiry(identity, deps.clock, () => session.close(expired())));
-    stream.write(
+    const cancelExpiry = atExpiry(identity, deps.clock, () => session.close(expired()));
+    stream.begin(
+      session,
+      heart,
+      cancelExpiry,
       `retry: ${RETRY}\nid: ${hello.cursor}\nevent: ${EVENTS.welcome}\ndata: ${JSON.stringify(hello)}\n\n`,
     );
     if (reset !== undefined) stream.reset(reset, session.cursor);
@@ -66,44 +71,51 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
 class EventStream implements Sink, Reconnectable {
   readonly #response: ServerResponse;
   #session: Session | undefined;
+  /** What happened before it began comes after the welcome. */
+  #held: (() => void)[] = [];
 
   constructor(response: ServerResponse) {
     this.#response = response;
   }
 
-  begin(session: Session, heart: Heart, cancelExpiry: () => void): void {
+  begin(session: Session, heart: Heart, cancelExpiry: () => void, welcome: string): void {
     this.#session = session;
     heart.add(this);
     this.#response.on("drain", () => session.drained());
     this.#response.once("close", () => session.end());
-    session.signal.addEventListener("abort", () => {
+    const leave = () => {
       heart.remove(this);
       cancelExpiry();
-    }, { once: true });
+    };
+    if (session.closed) leave();
+    else session.signal.addEventListener("abort", leave, { once: true });
+    this.#write(Buffer.from(welcome));
+    for (const run of this.#held.splice(0)) run();
   }
 
   items(batch: Batch): boolean {
-    this.write(batch.encoded(EventStream, encode));
+    for (const piece of batch.encoded(EventStream, encode)) this.#write(piece);
     return this.#response.writableLength < BUFFER;
   }
 
   inbox(event: InboxEvent): void {
-    this.write(`event: ${EVENTS.inbox}\ndata: ${JSON.stringify(event)}\n\n`);
+    this.#tell(`event: ${EVENTS.inbox}\ndata: ${JSON.stringify(event)}\n\n`);
   }
 
   reset(reason: ResetReason, cursor: string): void {
-    this.write(`id: ${cursor}\nevent: ${EVENTS.reset}\ndata: ${JSON.stringify({ reason, cursor })}\n\n`);
+    if (this.#session === undefined) return void this.#held.push(() => this.reset(reason, cursor));
+    this.#tell(`id: ${cursor}\nevent: ${EVENTS.reset}\ndata: ${JSON.stringify({ reason, cursor })}\n\n`);
   }
 
   close(error: TidingsError): void {
-    this.write(`event: ${EVENTS.error}\ndata: ${JSON.stringify(toProblem(error))}\n\n`);
+    this.#tell(`event: ${EVENTS.error}\ndata: ${JSON.stringify(toProblem(error))}\n\n`);
     this.#response.end();
   }
 
   reconnect(): void {
     const session = this.#session;
-    if (session === undefined) return;
-    this.write(`id: ${session.cursor}\nevent: ${EVENTS.reconnect}\ndata: {"after":0}\n\n`);
+    if (session === undefined) return void this.#held.push(() => this.reconnect());
+    this.#tell(`id: ${session.cursor}\nevent: ${EVENTS.reconnect}\ndata: {"after":0}\n\n`);
     session.end();
     this.#response.end();
   }
@@ -111,27 +123,29 @@ class EventStream implements Sink, Reconnectable {
   /** A block of `id` alone sets Last-Event-ID and makes no event. */
   beat(): void {
     if (this.#session !== undefined && this.#response.writableLength < BUFFER) {
-      this.write(`id: ${this.#session.cursor}\n\n`);
+      this.#tell(`id: ${this.#session.cursor}\n\n`);
     }
   }
 
-  write(text: string): void {
-    if (this.#response.destroyed || this.#response.writableEnded) return;
-    if (text.length <= WRITE_UNIT) {
-      this.#response.write(text);
-      return;
-    }
-    const bytes = Buffer.from(text);
-    for (let start = 0; start < bytes.length; start += WRITE_UNIT) {
-      this.#response.write(bytes.subarray(start, start + WRITE_UNIT));
-    }
+  #tell(text: string): void {
+    this.#write(Buffer.from(text));
+  }
+
+  #write(bytes: Buffer): void {
+    if (!this.#response.destroyed && !this.#response.writableEnded) this.#response.write(bytes);
   }
 }
 
-function encode(batch: Batch): string {
+/** In small pieces, so that it shows who still reads. */
+function encode(batch: Batch): Buffer[] {
   let text = "";
   for (const [index, row] of batch.rows.entries()) {
     text += `event: ${row.type}\nid: ${batch.cursorAt(index)}\ndata: ${row.json}\n\n`;
   }
-  return text;
+  const bytes = Buffer.from(text);
+  const pieces: Buffer[] = [];
+  for (let start = 0; start < bytes.length; start += WRITE_UNIT) {
+    pieces.push(bytes.subarray(start, start + WRITE_UNIT));
+  }
+  return pieces;
 }

@@ -7,8 +7,8 @@ import { type Clock, systemClock } from "../../src/clock.ts";
 /** A {@link Clock} that can be moved ahead. */
 export interface JumpClock extends Clock {
   /**
-   * Moves ahead, a second at a time: what comes due runs in its order, and between two seconds what is under way elsewhere
-   * (a query, a write) gets its turn.
+   * Moves ahead, a second at a time: what comes due runs in its order, and after each second what is under way elsewhere (a
+   * query, a write) gets its turn.
    */
   jump(ms: number): Promise<void>;
 }
@@ -61,7 +61,7 @@ export function jumpClock(): JumpClock {
           if (due === undefined) break;
           due.fire();
         }
-        await new Promise((resolve) => setImmediate(resolve));
+        await systemClock.sleep(1);
       }
     },
   };

@@ -1,29 +1,11 @@
 import assert from "node:assert/strict";
 import type { ServerFrame } from "../../src/protocol.ts";
-import { type TestDatabase, testDatabase } from "../helpers/database.ts";
-import { startGateway, type TestGateway, type TestGatewayOptions } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
 import { dial, type Dialled } from "../helpers/websocket.ts";
-
-/** A gateway on a database of its own. */
-async function place(options: TestGatewayOptions = {}): Promise<
-  { database: TestDatabase; gateway: TestGateway; url: string } & AsyncDisposable
-> {
-  const database = await testDatabase();
-  const gateway = await startGateway(database, options);
-  return {
-    database,
-    gateway,
-    url: gateway.url,
-    async [Symbol.asyncDispose]() {
-      await gateway.stop();
-      await database[Symbol.asyncDispose]();
-    },
-  };
-}
+import { type Place, place } from "./place.ts";
 
 async function connect(
-  { gateway, url }: { gateway: TestGateway; url: string },
+  { gateway, url }: Place,
   { user = "ann", subscribe = [] as string[], ttl = 600, query = "" } = {},
 ): Promise<Dialled> {
   const token = await gateway.token(user, { subscribe }, ttl);
