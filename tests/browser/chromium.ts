@@ -3,9 +3,7 @@
  * fails the test that opened it.
  * @module
  */
-import sparticuz from "@sparticuz/chromium";
 import assert from "node:assert/strict";
-import { access } from "node:fs/promises";
 import {
   type Browser,
   type BrowserContext,
@@ -13,6 +11,7 @@ import {
   chromium,
   type Page,
 } from "playwright-core";
+import { executable } from "./executable.ts";
 
 /** A browser, and what is opened in it. */
 export interface TestBrowser extends AsyncDisposable {
@@ -58,12 +57,4 @@ export async function startBrowser(): Promise<TestBrowser> {
       assert.deepEqual(complaints.filter((text) => !expected.some((pattern) => pattern.test(text))), []);
     },
   };
-}
-
-async function executable(): Promise<string> {
-  for (const path of ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"]) {
-    const found = await access(path).then(() => true, () => false);
-    if (found && Deno.env.get("TIDINGS_TEST_CHROMIUM") !== "npm") return path;
-  }
-  return await sparticuz.executablePath();
 }

@@ -1,8 +1,6 @@
 import { serve } from "@hono/node-server";
-import sparticuz from "@sparticuz/chromium";
 import { Hono } from "hono";
 import assert from "node:assert/strict";
-import { access } from "node:fs/promises";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { chromium } from "playwright-core";
@@ -16,6 +14,7 @@ import { WEB_PUSH_LIMIT, webPush } from "../../src/push/webpush.ts";
 import { pushRoutes } from "../api/push_app.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { makeReceiver, subscriptionKeys } from "../push/decrypt.ts";
+import { executable } from "./executable.ts";
 
 const FLAGS = [
   "--no-sandbox",
@@ -48,11 +47,7 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
   });
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
-  const found = await access("/usr/bin/chromium").then(
-    () => "/usr/bin/chromium",
-    () => sparticuz.executablePath(),
-  );
-  const browser = await chromium.launch({ executablePath: found, args: FLAGS, headless: true });
+  const browser = await chromium.launch({ executablePath: await executable(), args: FLAGS, headless: true });
   try {
     const context = await browser.newContext();
     await context.grantPermissions(["notifications"], { origin });

