@@ -119,19 +119,21 @@ function knownMethods(app: OpenAPIHono<AuthEnv>): (path: string) => string[] {
   };
 }
 
-/** Headers that make browsers careful with whatever an answer holds, unless a route said otherwise. */
-const SECURE_HEADERS: Readonly<Record<string, string>> = {
-  "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-  "Referrer-Policy": "no-referrer",
-  "X-Content-Type-Options": "nosniff",
-  "X-Frame-Options": "DENY",
-};
-
+/** Headers that make browsers careful with whatever an answer holds. */
 const secure: MiddlewareHandler = async (c, next) => {
+  // beforehand, for routes that write to the socket themselves
+  c.header("Referrer-Policy", "no-referrer");
+  c.header("X-Content-Type-Options", "nosniff");
   await next();
-  for (const [name, value] of Object.entries(SECURE_HEADERS)) {
+  for (const [name, value] of Object.entries(UNLESS_GIVEN)) {
     if (!c.res.headers.has(name)) c.header(name, value);
   }
+};
+
+/** What a route may say otherwise. */
+const UNLESS_GIVEN: Readonly<Record<string, string>> = {
+  "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+  "X-Frame-Options": "DENY",
 };
 
 /** The framework asks `onError` about Errors only; anything else that was thrown becomes one. */
