@@ -197,7 +197,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     ready,
     authenticate: authenticate(credentials),
     allowOrigins: allowOrigins(origins),
-    open: [assets({ scripts: SCRIPTS, built: !config.dev }), workerRoutes(pushes)] as never,
+    open: [assets({ scripts: SCRIPTS, built: !config.dev }), workerRoutes(pushes)],
     routes: [
       ticketRoutes({ tickets }),
       notificationRoutes({ sender, budget }),

@@ -66,7 +66,7 @@ Deno.test("send() says which field the database refuses, and sends nothing", asy
   await db.start();
   const store = publishStore(db);
   const refusals: [object, string, string][] = [
-    [{ topics: ["a b"] }, "to", "segments joined by a colon, no white space, comma or *"],
+    [{ topics: ["a b"] }, "to", "segments joined by a colon, no white space, comma, *"],
     [{ topics: ["x".repeat(201)] }, "to", "at most 200 characters"],
     [{ type: "tidings.x" }, "type", "tidings.* is reserved"],
     [{ title: "x".repeat(1_001) }, "title", "at most 1000 characters"],
