@@ -110,6 +110,9 @@ class NodeHttpServer implements HttpServer {
   #emptied: (() => void) | undefined;
   #cancelGrace: (() => void) | undefined;
   #draining = false;
+  /** Connections refused since it was last said, and when that was. */
+  #dropped = 0;
+  #droppedAt = 0;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -228,6 +231,19 @@ class NodeHttpServer implements HttpServer {
       });
     }
     return server;
+  }
+
+  /** Says so once in a while: a flood of connections is not to be one of lines as well. */
+  #refused(): void {
+    this.#dropped++;
+    const now = this.#clock.now();
+    if (now - this.#droppedAt < 10_000) return;
+    log().warn("Refused {dropped} connections: {open} are open, which is the limit", {
+      dropped: this.#dropped,
+      open: this.connections,
+    });
+    this.#dropped = 0;
+    this.#droppedAt = now;
   }
 
   #watch(socket: Socket): void {
