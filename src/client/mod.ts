@@ -316,6 +316,7 @@ class Client<I extends Item> implements TidingsClient<I> {
       tools: options.tabs === false || user === "" ? undefined : tabTools(),
       name: `tidings:${base.href}:${user}`,
       id: this.#random(),
+      user: options.user ?? credentials.user,
       topics: options.topics ?? [],
       recent,
       world,

@@ -49,6 +49,8 @@ export interface TabOptions {
   tools: TabTools | undefined;
   /** One name per gateway and person. */
   name: string;
+  /** Who the token says this is; the gateway's word counts more. */
+  user: string | undefined;
   /** This tab's own name, unlike any other's. */
   id: string;
   topics: Iterable<string>;
@@ -221,7 +223,7 @@ export class Tab {
     const connection = this.#connection;
     if (connection === null) return;
     const { state, transport, cursor, welcome } = connection;
-    const { user, session, topics } = welcome;
+    const { user = this.#o.user, session, topics } = welcome;
     const { inbox } = this.#snapshot;
     const snapshot: Snapshot = { state };
     if (transport !== undefined) snapshot.transport = transport;

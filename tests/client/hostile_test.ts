@@ -1,0 +1,97 @@
+import assert from "node:assert/strict";
+import { connect } from "../../src/client/mod.ts";
+import { pageStore } from "../../src/client/memory.ts";
+import type { Transport } from "../../src/client/states.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway } from "../helpers/gateway.ts";
+import { waitFor } from "../helpers/wait.ts";
+import { type Behaviour, Path } from "./path.ts";
+
+/** A small generator, so that a run can be repeated. */
+function chanceOf(seed: number): () => number {
+  return () => {
+    seed = (seed * 1_664_525 + 1_013_904_223) % 2 ** 32;
+    return seed / 2 ** 32;
+  };
+}
+
+interface Weather {
+  name: string;
+  behaviour: Behaviour;
+  /** Where the client has to end up, where chance does not decide it. */
+  ends?: Transport;
+  /** Notifications, one every 250 ms. */
+  count: number;
+}
+
+const WEATHER: Weather[] = [
+  { name: "a clear path", behaviour: {}, ends: "websocket", count: 8 },
+  { name: "a proxy that knows no upgrade", behaviour: { dropUpgrade: true }, ends: "sse", count: 8 },
+  {
+    name: "a proxy that accepts the upgrade and then passes nothing",
+    behaviour: { muteAfterUpgrade: true },
+    ends: "sse",
+    count: 8,
+  },
+  {
+    name: "one that passes nothing after the upgrade and holds answers until they are whole",
+    behaviour: { muteAfterUpgrade: true, buffer: true },
+    ends: "longpoll",
+    count: 8,
+  },
+  {
+    name: "a proxy that cuts every connection after ten seconds",
+    behaviour: { cutAfter: 10_000 },
+    ends: "websocket",
+    count: 90,
+  },
+  {
+    name: "a link that adds 300 ms and breaks at random",
+    behaviour: { delay: 300, lossAfter: 6_000, chance: chanceOf(7_2026) },
+    count: 60,
+  },
+];
+
+for (const { name, behaviour, ends, count } of WEATHER) {
+  Deno.test(`the client gets through ${name}: live within ten seconds, every notification once`, async () => {
+    await using database = await testDatabase();
+    await using gateway = await startGateway(database);
+    await using path = await Path.to(gateway.url, behaviour);
+    const began = performance.now();
+    let [liveAfter, told] = [Infinity, 0];
+    const titles: string[] = [];
+    const used: Transport[] = [];
+    const client = connect({
+      url: path.url,
+      getToken: () => gateway.token("ann"),
+      storage: pageStore(),
+      chance: chanceOf(8_2026),
+    });
+    client.on("state", ({ state, transport }) => {
+      if (state !== "live") return;
+      liveAfter = Math.min(liveAfter, performance.now() - began);
+      used.push(transport!);
+    });
+    client.on("item", (item) => {
+      told++;
+      titles.push(item.title!);
+    });
+    try {
+      await waitFor(() => liveAfter < Infinity, 10_000);
+      const expected: string[] = [];
+      for (let n = 0; n < count; n++) {
+        expected.push(`number ${n}`);
+        await database.sql`select tidings.send('user:ann', ${`number ${n}`})`;
+        await new Promise((resolve) => setTimeout(resolve, 250));
+      }
+      await waitFor(() => told >= count, 20_000);
+      assert.deepEqual(titles, expected);
+      if (ends !== undefined) assert.equal(used.at(-1), ends, `went over ${used.join(", ")}`);
+      if (behaviour.cutAfter !== undefined || behaviour.lossAfter !== undefined) {
+        assert.ok(path.cuts >= 2, `${path.cuts} cuts`);
+      }
+    } finally {
+      client.close();
+    }
+  });
+}
