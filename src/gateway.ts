@@ -4,7 +4,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { Gauge, Registry } from "prom-client";
-import manifest from "../deno.json" with { type: "json" };
+
 import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
 import { deviceRoutes } from "./api/devices.ts";
@@ -49,6 +49,7 @@ import { createStompTransport, STOMP_PROTOCOLS } from "./transports/stomp.ts";
 import { createStompPositions } from "./transports/stomp_store.ts";
 import { createUpgrade } from "./transports/upgrade.ts";
 import { createWebSocketTransport } from "./transports/websocket.ts";
+import { VERSION } from "./version.ts";
 
 /** What a gateway is made of. */
 export interface GatewayDeps {
@@ -190,7 +191,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const metrics = new Registry();
   measure(metrics);
   const app = createApp({
-    version: manifest.version,
+    version: VERSION,
     clock,
     metrics,
     openMetrics: config.dev,

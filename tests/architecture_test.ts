@@ -15,6 +15,7 @@ const LAYERS = [
     "protocol.ts",
     "errors.ts",
     "clock.ts",
+    "version.ts",
     "service.ts",
     "duration.ts",
     "setting.ts",
@@ -168,7 +169,7 @@ Deno.test("every import comes from npm by way of deno.json, from Node, or from h
   const { imports } = JSON.parse(await readFile(new URL("../deno.json", import.meta.url), "utf8"));
   const listed = Object.keys(imports);
   for (const [name, target] of Object.entries(imports)) {
-    assert.match(String(target), /^npm:.+@\d+\.\d+\.\d+[\w.-]*$/, `${name} has no exact version`);
+    assert.match(String(target), /^npm:\/?.+@\d+\.\d+\.\d+[\w.-]*\/?$/, `${name} has no exact version`);
   }
   const known = (target: string) =>
     target.endsWith(".ts") || target.startsWith("node:") ||
