@@ -137,6 +137,12 @@ begin
   if state > 'unseen' then
     return state::text;
   end if;
+  if exists (
+    select from tidings.acknowledged a join tidings.history h on h.epoch = a.epoch
+    where a.user_id = push_needless.user_id and tidings.behind(a.place, n.xid, n.id)
+  ) then
+    return 'acknowledged';
+  end if;
   return nullif(tidings.push_refusal(user_id, n.topic, n.type, n.push), 'unasked');
 end $$;
 

@@ -160,6 +160,7 @@ export type ClientFrame =
     | { op: "unsubscribe"; topics: string[] }
     | ({ op: "publish" } & Publication)
     | { op: "mark"; ids?: string[]; all?: true; before?: string; state: MarkState }
-    | { op: "ack"; cursor: string }
+    // visible: somebody looks at what was shown up to there
+    | { op: "ack"; cursor: string; visible?: boolean }
     | { op: "ping" }
   );

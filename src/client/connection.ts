@@ -66,6 +66,8 @@ export interface ConnectionOptions {
   clock: Clock;
   chance: Chance;
   world: World;
+  /** Whether somebody looks at any page of this connection. @default nobody does */
+  visible?: () => boolean;
   ears: ConnectionEars;
 }
 
@@ -159,6 +161,8 @@ export class Connection {
   look(): void {
     this.#on({ type: "shown" });
     this.#check();
+    // what came while nobody looked is seen now
+    if (this.#cursor !== undefined) this.#move(this.#cursor);
   }
 
   #check(): void {
@@ -451,7 +455,9 @@ export class Connection {
     this.#cancel.settle();
     this.#settling = false;
     this.#o.memory.keepCursor(this.#o.user, this.#cursor);
-    if (this.talks) this.#send({ op: "ack", cursor: this.#cursor });
+    if (!this.talks) return;
+    const visible = this.#o.visible?.() === true;
+    this.#send({ op: "ack", cursor: this.#cursor, ...(visible ? { visible } : {}) });
   }
 
   #answered(frame: Extract<ServerFrame, { op: "ok" | "error" }>): void {

@@ -335,6 +335,8 @@ class Client<I extends Item> implements TidingsClient<I> {
           clock: this.#clock,
           chance: this.#chance,
           world,
+          // a program has no eyes
+          visible: () => globalThis.document !== undefined && this.#tab?.visible === true,
           ears: connectionEars,
         }),
       ears,

@@ -346,6 +346,11 @@ export class Tab {
     this.#leave(tab.topics).catch((error) => this.#say(done(id, 0, error)));
   }
 
+  /** Whether somebody looks at any of the tabs. */
+  get visible(): boolean {
+    return !this.#o.world.hidden() || [...this.#tabs.values()].some((tab) => tab.visible);
+  }
+
   /** The tab somebody looks at; of several the one looked at last; else this one. */
   #presenter(): string {
     const { id, world } = this.#o;

@@ -4,7 +4,8 @@
  */
 import type { Chance, Clock } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
-import type { Service } from "../service.ts";
+import { compose, type Service } from "../service.ts";
+import { type Acknowledger, createAcknowledger, writeAcknowledged } from "./acknowledger.ts";
 import { createDeviceStore, type DeviceStore } from "./device_store.ts";
 import { dispatcher, type DispatcherOptions } from "./dispatcher.ts";
 import type { Provider } from "./provider.ts";
@@ -24,14 +25,19 @@ export interface Pushes {
   service: Service;
   providers: readonly Provider[];
   devices: DeviceStore;
+  /** Somebody looks at a client that showed everything up to the cursor. */
+  acknowledge: Acknowledger["acknowledge"];
 }
 
 /** Assembles them. Throws a `StartError` when the settings are not usable. */
 export function createPushes({ config, sql, clock, chance, ...options }: PushesDeps): Pushes {
   const all = providers(config, clock);
+  const acknowledger = createAcknowledger(writeAcknowledged(sql), clock);
+  const pushing = dispatcher({ store: createPushStore(sql), providers: all, clock, chance, ...options });
   return {
     providers: all,
     devices: createDeviceStore(sql),
-    service: dispatcher({ store: createPushStore(sql), providers: all, clock, chance, ...options }),
+    acknowledge: acknowledger.acknowledge,
+    service: compose("pushes", [acknowledger, pushing]),
   };
 }

@@ -57,7 +57,12 @@ const frames = {
     error: "expected exactly one of ids, all and before",
     path: ["ids"],
   }),
-  ack: z.strictObject({ op: z.literal("ack"), ref, cursor: z.string("expected a cursor").max(4_096) }),
+  ack: z.strictObject({
+    op: z.literal("ack"),
+    ref,
+    cursor: z.string("expected a cursor").max(4_096),
+    visible: z.boolean("expected true or false").optional(),
+  }),
   ping: z.strictObject({ op: z.literal("ping"), ref }),
 };
 

@@ -26,8 +26,8 @@ export interface Actions {
   publish(identity: Identity, publication: Publication): Promise<string[]>;
   /** Marks in the person's inbox. */
   mark(identity: Identity, mark: Mark): Promise<void>;
-  /** The client has shown everything up to this cursor. */
-  acknowledge(identity: Identity, session: Session, cursor: string): Promise<void>;
+  /** The client has shown everything up to this cursor. `visible`: and somebody looks at it. */
+  acknowledge(identity: Identity, session: Session, cursor: string, visible: boolean): Promise<void>;
 }
 
 /** A `mark` frame. */

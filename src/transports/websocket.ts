@@ -292,7 +292,7 @@ class Connection implements Sink, Reconnectable {
         return { op: "ok" };
       }
       case "ack":
-        await actions.acknowledge(identity, session, frame.cursor);
+        await actions.acknowledge(identity, session, frame.cursor, frame.visible === true);
         return { op: "ok" };
       case "ping":
         return { op: "pong" };
