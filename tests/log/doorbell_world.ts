@@ -4,6 +4,7 @@
  * @module
  */
 import type { DoorbellAction, DoorbellOptions, ReadReport } from "../../src/log/doorbell.ts";
+import { random } from "../helpers/random.ts";
 import { VirtualLog } from "../helpers/virtual_log.ts";
 
 /** The gateway's side: {@link Doorbell}, or what a test puts in its place. */
@@ -41,17 +42,6 @@ export const TIMES: DoorbellOptions = { poll: 5, drain: 40, hold: 60, slow: 5_00
 
 /** Rows that one read takes. */
 const PAGE = 20;
-
-/** Random numbers in [0, 1) from a seed (mulberry32). */
-export function random(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 /** Lets a world run to its end. */
 export function live(options: WorldOptions): Outcome {

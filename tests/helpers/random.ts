@@ -1,0 +1,20 @@
+/**
+ * Chance that is the same every time.
+ * @module
+ */
+
+/** Numbers in [0, 1) from a seed (mulberry32). */
+export function random(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** One of several, by a number in [0, 1); undefined when there is none. */
+export function pick<T>(list: readonly T[], at: number): T {
+  return list[Math.floor(at * list.length)]!;
+}
