@@ -57,6 +57,8 @@ export interface CheckReport {
 
 const ROOMS = ["room:1", "room:2", "room:3", "room:4"];
 const LAST = "the last one";
+/** Milliseconds between a writer's transactions while there is trouble. */
+const PACE = 100;
 
 /** When a transaction certainly had not begun yet, and when it certainly was committed. */
 interface Span {
@@ -193,6 +195,10 @@ class Writers {
       for (let turn = 0; turn < transactions || this.#troubled; turn++) {
         await this.#transaction(sql, `${index}.${turn}`, index, chance);
         this.#committed();
+        // Beyond their number they only keep up the load.
+        if (turn >= transactions) {
+          await new Promise((resolve) => setTimeout(resolve, PACE * (0.5 + chance())));
+        }
       }
       this.#active--;
       this.#release();
@@ -227,7 +233,7 @@ class Writers {
       // Its connection or its gateway was taken away; whether it is committed, the table knows.
       this.failures++;
       if (!this.#troubled && this.#options.during === undefined) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      await new Promise((resolve) => setTimeout(resolve, PACE));
     }
   }
 

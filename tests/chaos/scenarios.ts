@@ -1,0 +1,193 @@
+/**
+ * What must not lose or double anything, each under load and with the checker: connections that die, a database that stops or
+ * crashes, gateways that are killed or restarted. Short in the suite, longer in `deno task chaos`.
+ * @module
+ */
+import assert from "node:assert/strict";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { check, type CheckOptions, type CheckReport, type Progress } from "../helpers/checker.ts";
+import { testCluster, testDatabase } from "../helpers/database.ts";
+import { startGateway, TEST_SECRET } from "../helpers/gateway.ts";
+import { type Process, start } from "../helpers/process.ts";
+
+/** How much of it. */
+export interface Size extends Pick<CheckOptions, "seed" | "writers" | "transactions" | "clients"> {
+  /** How often the trouble happens. */
+  rounds: number;
+}
+
+/** Transactions between two troubles. */
+const BETWEEN = 40;
+
+/** Every connection of every gateway is terminated, again and again: the pool's, and the listener's. */
+export async function terminateConnections({ rounds, ...size }: Size): Promise<CheckReport> {
+  await using database = await testDatabase();
+  await using one = await startGateway(database);
+  await using two = await startGateway(database);
+  let terminated = 0;
+  const report = await check({
+    ...size,
+    database,
+    gateways: () => [one.url, two.url],
+    during: (progress) =>
+      repeat(rounds, progress, async () => {
+        const ended = await database.sql`
+          select pg_terminate_backend(pid) from pg_stat_activity
+          where datname = current_database() and application_name like 'tidings%'`;
+        assert.ok(ended.some((row) => row.pg_terminate_backend), "there were connections to terminate");
+        terminated += ended.length;
+      }),
+  });
+  assert.ok(terminated >= 4 * rounds, "the pools and the listeners were hit");
+  return checked(report);
+}
+
+/** PostgreSQL is stopped, or crashes, and is started again. */
+export async function restartDatabase({ rounds, ...size }: Size): Promise<CheckReport> {
+  await using server = await testCluster();
+  const database = { url: server.url() };
+  await using one = await startGateway(database);
+  await using two = await startGateway(database);
+  let crashes = 0;
+  const report = await check({
+    ...size,
+    database,
+    gateways: () => [one.url, two.url],
+    during: (progress) =>
+      repeat(rounds, progress, async () => {
+        if (crashes++ % 2 === 0) await server.crash();
+        else await server.stop();
+        await server.start();
+      }),
+  });
+  assert.ok(report.failures > 0, "the writers noticed");
+  return checked(report);
+}
+
+/** Gateways are killed; others take their place. */
+export async function killGateways({ rounds, ...size }: Size): Promise<CheckReport> {
+  await using database = await testDatabase();
+  await using fleet = await Fleet.start(database.url, 2);
+  const report = await check({
+    ...size,
+    database,
+    gateways: () => fleet.urls,
+    during: (progress) =>
+      repeat(rounds, progress, async (round) => {
+        fleet.signal(round % 2, "SIGKILL");
+        await fleet.replace(round % 2);
+      }),
+  });
+  assert.ok(report.broken > 0, "clients noticed");
+  return checked(report);
+}
+
+/** Every gateway in turn is told to stop, and one of the new version takes its place. */
+export async function rollingRestart({ rounds, ...size }: Size): Promise<CheckReport> {
+  await using database = await testDatabase();
+  await using fleet = await Fleet.start(database.url, 2);
+  const report = await check({
+    ...size,
+    database,
+    gateways: () => fleet.urls,
+    during: (progress) =>
+      repeat(rounds, progress, async (round) => {
+        const old = fleet.signal(round % 2, "SIGTERM");
+        await fleet.replace(round % 2);
+        const { code, stdout, stderr } = await old.ended;
+        assert.equal(code, 0, `${stdout}\n${stderr}`);
+      }),
+  });
+  return checked(report);
+}
+
+async function repeat(
+  rounds: number,
+  progress: Progress,
+  trouble: (round: number) => Promise<void>,
+): Promise<void> {
+  for (let round = 0; round < rounds; round++) {
+    await progress.more(BETWEEN);
+    await trouble(round);
+  }
+  await progress.more(BETWEEN);
+}
+
+function checked(report: CheckReport): CheckReport {
+  const { lost, doubled, disordered, resets } = report;
+  assert.deepEqual({ lost, doubled, disordered, resets }, {
+    lost: [],
+    doubled: [],
+    disordered: [],
+    resets: [],
+  });
+  assert.ok(report.deliveries > 500, JSON.stringify(report));
+  return report;
+}
+
+/** Gateways as processes of their own. */
+class Fleet implements AsyncDisposable {
+  readonly #places: { process: Process; url: string | undefined }[] = [];
+  readonly #old: Process[] = [];
+  readonly #database: string;
+  readonly #folder: string;
+
+  private constructor(database: string, folder: string) {
+    this.#database = database;
+    this.#folder = folder;
+  }
+
+  static async start(database: string, count: number): Promise<Fleet> {
+    const fleet = new Fleet(database, await mkdtemp(join(tmpdir(), "tidings-fleet-")));
+    for (let place = 0; place < count; place++) fleet.#places.push(fleet.#launch());
+    await Promise.all(fleet.#places.map((_, place) => fleet.#ready(place)));
+    return fleet;
+  }
+
+  /** Where those can be reached that are up. */
+  get urls(): string[] {
+    return this.#places.flatMap(({ url }) => url === undefined ? [] : [url]);
+  }
+
+  /** Signals the gateway at a place; nobody is sent there any more. */
+  signal(place: number, name: Deno.Signal): Process {
+    const found = this.#places[place]!;
+    found.url = undefined;
+    found.process.signal(name);
+    return found.process;
+  }
+
+  /** Starts another at a place. */
+  async replace(place: number): Promise<void> {
+    this.#old.push(this.#places[place]!.process);
+    this.#places[place] = this.#launch();
+    await this.#ready(place);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#old, ...this.#places.map(({ process }) => process)];
+    await Promise.all(all.map((process) => process[Symbol.asyncDispose]()));
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #launch() {
+    const process = start("src/main.ts", [], {
+      PORT: "0",
+      HOST: "127.0.0.1",
+      DATABASE_URL: this.#database,
+      TIDINGS_JWT_SECRET: TEST_SECRET,
+      TIDINGS_DATA: this.#folder,
+      TIDINGS_DRAIN: "500ms",
+      TIDINGS_DATABASE_POOL: "4",
+    });
+    return { process, url: undefined as string | undefined };
+  }
+
+  async #ready(place: number): Promise<void> {
+    const found = this.#places[place]!;
+    const [, url] = await found.process.until(/Listening on (http:\/\/[\w.:]+)/);
+    found.url = url;
+  }
+}
