@@ -164,6 +164,10 @@ export const SETTINGS = {
     otherwise: "no FCM",
     secret: true,
   }),
+  TIDINGS_FCM_URL: setting(url("https:", "http:").optional(), {
+    help: "FCM: where it is, when another server stands in for it",
+    otherwise: "`https://fcm.googleapis.com`",
+  }),
   TIDINGS_PUSH_HOSTS: setting(list(100).default([]), {
     help:
       "Web Push and webhooks: further hosts that may be sent to, separated by commas; `*.example.com` covers " +
@@ -216,6 +220,8 @@ export interface Config {
     readonly vapid?: { readonly publicKey: string; readonly privateKey: string; readonly subject: string };
     /** The key file's content. */
     readonly fcmServiceAccount?: string;
+    /** Absent: Google's. */
+    readonly fcmUrl?: string;
     readonly hosts: readonly string[];
   };
   readonly dev: boolean;
@@ -294,6 +300,7 @@ function toConfig(values: Values): Config {
         },
       }),
       ...present("fcmServiceAccount", values.TIDINGS_FCM_SERVICE_ACCOUNT),
+      ...present("fcmUrl", values.TIDINGS_FCM_URL),
       hosts: values.TIDINGS_PUSH_HOSTS,
     },
     dev: isDev(values),

@@ -4,7 +4,7 @@
  */
 import { randomBytes } from "node:crypto";
 import { link, mkdir, readFile, rm, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { parseSecret } from "./auth/key.ts";
 import { StartError } from "./errors.ts";
 
@@ -18,9 +18,7 @@ export const DEV_SECRET_FILE = "dev_secret";
 export async function devSecret(folder: string): Promise<string> {
   const file = join(folder, DEV_SECRET_FILE);
   try {
-    await mkdir(folder, { recursive: true });
-    if (await readFile(file).then(() => false, isAbsent)) await make(file);
-    const secret = (await readFile(file, "utf8")).trim();
+    const secret = await keep(file, () => randomBytes(48).toString("base64url"));
     parseSecret(secret);
     return secret;
   } catch (error) {
@@ -33,11 +31,18 @@ export async function devSecret(folder: string): Promise<string> {
   }
 }
 
+/** What the file holds, made now when there is none. Several that come at once get the same. */
+export async function keep(file: string, make: () => string): Promise<string> {
+  await mkdir(dirname(file), { recursive: true });
+  if (await readFile(file).then(() => false, isAbsent)) await write(file, make());
+  return (await readFile(file, "utf8")).trim();
+}
+
 /** It appears complete, or another process was first. */
-async function make(file: string): Promise<void> {
+async function write(file: string, text: string): Promise<void> {
   const unfinished = `${file}.${randomBytes(6).toString("hex")}`;
   try {
-    await writeFile(unfinished, `${randomBytes(48).toString("base64url")}\n`, { mode: 0o600 });
+    await writeFile(unfinished, `${text}\n`, { mode: 0o600 });
     await link(unfinished, file);
   } catch (error) {
     if ((error as { code?: string }).code !== "EEXIST") throw error;

@@ -3,7 +3,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { Gauge, Registry } from "prom-client";
+import { Counter, Gauge, Registry } from "prom-client";
 
 import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
@@ -150,7 +150,25 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const budget = new BodyBudget();
   const publisher = createPublisher(publishStore(database), { clock, chance });
   const sender = createSender({ publisher, clock });
-  const pushes = createPushes({ config: config.push, sql: database.sql, clock, chance });
+  const metrics = new Registry();
+  const pushed = new Counter({
+    name: "tidings_pushes_total",
+    help: "Attempts to push, by kind of device and how they ended",
+    labelNames: ["kind", "outcome"],
+    registers: [metrics],
+  });
+  const pushes = createPushes({
+    config: config.push,
+    sql: database.sql,
+    clock,
+    chance,
+    onOutcome: (kind, { kind: outcome }) => pushed.inc({ kind, outcome }),
+  });
+  const scheduled = new Counter({
+    name: "tidings_scheduled_total",
+    help: "Scheduled notifications that were sent",
+    registers: [metrics],
+  });
   const transport: TransportDeps = {
     feed,
     credentials,
@@ -159,7 +177,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     actions: {
       publish: async (identity, publication) => (await sender.send(identity, sender.read(publication))).ids,
       mark: unknownOperation,
-      acknowledge: unknownOperation,
+      acknowledge: (identity, _session, cursor, visible) => {
+        if (visible) pushes.acknowledge(identity.user, cursor);
+        return Promise.resolve();
+      },
     },
     clock,
   };
@@ -188,7 +209,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
     failed: (error) => log.error("A STOMP session failed: {error}", { error }),
   });
 
-  const metrics = new Registry();
   measure(metrics);
   const app = createApp({
     version: VERSION,
@@ -229,7 +249,12 @@ export function createGateway(deps: GatewayDeps): Gateway {
     tail,
     publisher,
     pushes.service,
-    scheduler({ store: createScheduleStore(database.sql), clock, chance }),
+    scheduler({
+      store: createScheduleStore(database.sql),
+      clock,
+      chance,
+      onSent: (count) => scheduled.inc(count),
+    }),
     ...(config.presence ? [present] : []),
     heart,
     stomp,

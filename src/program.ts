@@ -12,6 +12,7 @@ import { type Config, readConfig } from "./config.ts";
 import { type Embedded, embedded, URL_FILE } from "./database/embedded.ts";
 import { migrate } from "./database/migrate.ts";
 import { devSecret } from "./dev_secret.ts";
+import { devVapid } from "./dev_vapid.ts";
 import { StartError } from "./errors.ts";
 import type { Gateway, GatewayDeps } from "./gateway.ts";
 import { logging, mask } from "./logging.ts";
@@ -46,7 +47,8 @@ export async function runProgram(
   Deno.exit(0);
 }
 
-async function assemble(config: Config, createGateway: (deps: GatewayDeps) => Gateway): Promise<Service> {
+async function assemble(read: Config, createGateway: (deps: GatewayDeps) => Gateway): Promise<Service> {
+  const config = await withDevKeys(read);
   const log = getLogger(["tidings"]);
   const key = config.auth.key ?? { secret: await devSecret(config.data) };
   const own: Embedded | undefined = config.database.url === undefined
@@ -85,6 +87,12 @@ async function assemble(config: Config, createGateway: (deps: GatewayDeps) => Ga
       stop: async () => await gateway?.stop(),
     },
   ]);
+}
+
+/** In dev mode, what is needed for pushes is made and kept. */
+async function withDevKeys(config: Config): Promise<Config> {
+  if (!config.dev || config.push.vapid !== undefined) return config;
+  return { ...config, push: { ...config.push, vapid: await devVapid(config.data) } };
 }
 
 /** What a developer sees: the address, a token, and a line each to listen and to send. */

@@ -1,0 +1,153 @@
+import assert from "node:assert/strict";
+import WebSocket from "ws";
+import type { PushPayload } from "../../src/protocol.ts";
+import { makeVapidKeys } from "../../src/push/vapid.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway, type TestGateway } from "../helpers/gateway.ts";
+import { decrypt, makeReceiver, type Receiver, subscriptionKeys } from "./decrypt.ts";
+import { type FakeService, fakeService } from "./fake_service.ts";
+
+/** A gateway that pushes to a service of the test's. */
+async function pushing(database: { url: string }, service: FakeService): Promise<TestGateway> {
+  const { publicKey, privateKey } = makeVapidKeys();
+  return await startGateway(database, {
+    env: {
+      TIDINGS_VAPID_PUBLIC_KEY: publicKey,
+      TIDINGS_VAPID_PRIVATE_KEY: privateKey,
+      TIDINGS_VAPID_SUBJECT: "mailto:a@b.example",
+      TIDINGS_PUSH_HOSTS: service.origin,
+    },
+  });
+}
+
+async function ask(gateway: TestGateway, token: string, call: string, body?: unknown) {
+  const [method = "", path = ""] = call.split(" ");
+  const response = await fetch(`${gateway.url}${path}`, {
+    method,
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
+}
+
+const titleOf = async (body: Uint8Array, receiver: Receiver) =>
+  (JSON.parse(new TextDecoder().decode(await decrypt(body, receiver))) as PushPayload).item.title;
+
+Deno.test("gateway: a browser registers, a notification is sent, its push service gets it, and the metrics tell", async () => {
+  await using database = await testDatabase();
+  const arrived = Promise.withResolvers<void>();
+  await using service = await fakeService(() => {
+    arrived.resolve();
+    return { status: 201 };
+  });
+  await using gateway = await pushing(database, service);
+  const token = await gateway.token("ann", { publish: ["user:*"], admin: true });
+  const receiver = await makeReceiver();
+  const { body: key } = await ask(gateway, token, "GET /v1/devices/key");
+  assert.equal(key.applicationServerKey.length, 87);
+  const device = {
+    kind: "webpush",
+    endpoint: `${service.origin}/1`,
+    expirationTime: null,
+    keys: subscriptionKeys(receiver),
+  };
+  const registered = await ask(gateway, token, "PUT /v1/devices/browser", device);
+  assert.equal(registered.status, 200, JSON.stringify(registered.body));
+  const sent = await ask(gateway, token, "POST /v1/notifications", {
+    to: "user:ann",
+    title: "Hello",
+    push: true,
+  });
+  assert.equal(sent.status, 201, JSON.stringify(sent.body));
+  await arrived.promise;
+  assert.equal(await titleOf(service.received[0]!.body, receiver), "Hello");
+  const shown = await fetch(`${gateway.url}/v1/worker/shown`, {
+    method: "POST",
+    headers: { "tidings-device": registered.body.token, "content-type": "application/json" },
+    body: JSON.stringify({ ids: sent.body.ids }),
+  });
+  assert.equal(shown.status, 204, await shown.text());
+  const metrics = await fetch(`${gateway.url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
+  assert.match(await metrics.text(), /tidings_pushes_total\{kind="webpush",outcome="sent"\} 1/);
+});
+
+Deno.test("gateway: what a client shows to somebody who looks is not pushed; to a hidden one it is", async () => {
+  await using database = await testDatabase();
+  const arrived = Promise.withResolvers<void>();
+  await using service = await fakeService(() => {
+    arrived.resolve();
+    return { status: 201 };
+  });
+  await using gateway = await pushing(database, service);
+  const receivers: Receiver[] = [];
+  const sockets: WebSocket[] = [];
+  for (const [user, visible] of [["looking", true], ["hidden", false]] as const) {
+    const token = await gateway.token(user);
+    const receiver = await makeReceiver();
+    receivers.push(receiver);
+    await ask(gateway, token, "PUT /v1/devices/browser", {
+      kind: "webpush",
+      endpoint: `${service.origin}/${user}`,
+      keys: subscriptionKeys(receiver),
+    });
+    const socket = new WebSocket(`${gateway.url.replace("http", "ws")}/v1/feed`, "tidings.v1", {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    sockets.push(socket);
+    const welcomed = Promise.withResolvers<void>();
+    socket.on("message", (data) => {
+      const frame = JSON.parse(String(data));
+      if (frame.op === "welcome") welcomed.resolve();
+      if (frame.op === "items") socket.send(JSON.stringify({ op: "ack", cursor: frame.cursor, visible }));
+    });
+    await welcomed.promise;
+  }
+  await database.sql`select tidings.send('all', 'Look', push => true)`;
+  await arrived.promise;
+  assert.deepEqual(service.received.map(({ path }) => path), ["/hidden"]);
+  assert.equal(await titleOf(service.received[0]!.body, receivers[1]!), "Look");
+  const trace = await database
+    .sql`select user_id, event, reason from tidings.push_trace where user_id = 'looking' order by at`;
+  assert.deepEqual([...trace].map(({ event, reason }) => [event, reason]), [["queued", null], [
+    "skipped",
+    "acknowledged",
+  ]]);
+  for (const socket of sockets) socket.terminate();
+});
+
+Deno.test("gateway: deliverAt over HTTP arrives at its time on the feed, and a cancelled one does not", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database);
+  const token = await gateway.token("ann", { publish: ["user:*", "room:*"] });
+  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const later = await ask(gateway, token, "POST /v1/notifications", {
+    to: "user:ann",
+    title: "later",
+    deliverAt: at(1_000),
+  });
+  const never = await ask(gateway, token, "POST /v1/schedules", {
+    to: "user:ann",
+    title: "never",
+    deliverAt: at(1_500),
+  });
+  const last = await ask(gateway, token, "POST /v1/notifications", {
+    to: ["user:ann"],
+    title: "last",
+    deliverAt: at(2_000),
+  });
+  for (const answer of [later, never, last]) assert.equal(answer.status, 201, JSON.stringify(answer.body));
+  const { body: list } = await ask(gateway, token, "GET /v1/schedules");
+  assert.deepEqual(list.items.map(({ title }: { title: string }) => title), ["later", "never", "last"]);
+  assert.equal((await ask(gateway, token, `DELETE /v1/schedules/${never.body.ids[0]}`)).status, 204);
+  const titles: string[] = [];
+  let cursor = "earliest";
+  while (titles.length < 2) {
+    const { body } = await ask(gateway, token, `GET /v1/feed?since=${cursor}&wait=10`);
+    cursor = body.cursor;
+    titles.push(...body.items.map(({ title }: { title: string }) => title));
+  }
+  assert.deepEqual(titles, ["later", "last"]);
+  const [late] = await database.sql`select count(*)::int from tidings.schedule`;
+  assert.equal(late?.count, 0);
+});
