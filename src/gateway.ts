@@ -259,6 +259,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     heart,
     stomp,
     server,
+    websocket,
     feed,
   ]);
   return {

@@ -21,6 +21,7 @@ import type { InboxEvent, Session, Sink } from "../feed/session.ts";
 import { ALL, userTopic } from "../feed/topic.ts";
 import type { Batch } from "../log/batch.ts";
 import { type ClientFrame, CLOSE, type ResetReason, type ServerFrame, SUBPROTOCOL } from "../protocol.ts";
+import type { Service } from "../service.ts";
 import { WRITE_UNIT } from "../stall_guard.ts";
 import { parseFrame, refOf } from "./client_frame.ts";
 import { textFrame } from "./frame.ts";
@@ -49,12 +50,12 @@ export const WEBSOCKET_LIMITS = {
   closeTimeout: 5_000,
 } as const;
 
-/** Serves upgrades to `tidings.v1`. */
-export interface WebSocketTransport {
+/** Serves upgrades to `tidings.v1`. Its `stop` ends those without a session; the others end with theirs. */
+export interface WebSocketTransport extends Service {
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
 }
 
-/** The transport; it ends with its sessions. */
+/** The transport. */
 export function createWebSocketTransport(
   deps: TransportDeps & { heart: Heart; failed(error: unknown): void },
 ): WebSocketTransport {
@@ -68,9 +69,31 @@ export function createWebSocketTransport(
     handleProtocols: (offered) => offered.has(SUBPROTOCOL) ? SUBPROTOCOL : false,
   };
   const server = new WebSocketServer(options);
+  const unknown = new Set<Connection>();
   return {
+    name: "WebSocket transport",
+    start: () => Promise.resolve(),
+    stop() {
+      for (const connection of unknown) {
+        connection.close(
+          new TidingsError("restarting", "This gateway is restarting: come back in a moment", {
+            retryAfter: 1,
+          }),
+        );
+      }
+      return Promise.resolve();
+    },
     upgrade(request, socket, head) {
-      server.handleUpgrade(request, socket, head, (ws) => new Connection(ws, socket, request, deps));
+      server.handleUpgrade(request, socket, head, (ws) => {
+        const connection: Connection = new Connection(
+          ws,
+          socket,
+          request,
+          deps,
+          () => unknown.delete(connection),
+        );
+        unknown.add(connection);
+      });
     },
   };
 }
@@ -90,6 +113,7 @@ class Connection implements Sink, Reconnectable {
   /** The topics that the client itself named. */
   readonly #asked = new Set<string>();
   readonly #inlet: Inlet;
+  readonly #settled: () => void;
   #beats = 0;
   #heard = 0;
   #read = 0;
@@ -100,7 +124,10 @@ class Connection implements Sink, Reconnectable {
     socket: Socket,
     request: IncomingMessage,
     deps: TransportDeps & { heart: Heart; failed(error: unknown): void },
+    /** Called when it has a session, or is gone. */
+    settled: () => void,
   ) {
+    this.#settled = settled;
     this.#ws = ws;
     this.#socket = socket;
     this.#deps = deps;
@@ -182,6 +209,7 @@ class Connection implements Sink, Reconnectable {
     const opened = await deps.feed.open({ user: identity.user, topics, since, client }, this);
     const { session, reset, presence } = opened;
     this.#session = session;
+    this.#settled();
     this.#presence = presence;
     if (this.#closed) return session.end();
     this.#identity = identity;
@@ -340,6 +368,7 @@ class Connection implements Sink, Reconnectable {
     if (this.#closed) return;
     this.#closed = true;
     this.#inlet.close();
+    this.#settled();
     this.#cancelDeadline();
     this.#deps.heart.remove(this);
     this.#session?.end();
