@@ -121,6 +121,14 @@ export class StompConnection implements Outlet {
     if (this.#ws.bufferedAmount >= BUFFER) this.#full = true;
   }
 
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
   deliver(text: string): void {
     this.write(text);
     if (this.#proof === "none") this.#askForProof();
@@ -250,6 +258,12 @@ export class StompConnection implements Outlet {
         return await this.#renew(effect.token);
       case "open":
         return await this.#readings?.open(effect.subscription, this.#who());
+      case "confirm":
+        this.write(this.#session.receipt(effect.receipt, this.#readings?.cursor(effect.subscription) ?? ""));
+        return;
+      case "start":
+        this.#readings?.start(effect.subscription);
+        return;
       case "stop":
         return await this.#readings?.stop(effect.subscription, effect.forget);
       case "publish":

@@ -20,6 +20,8 @@ import type { StompSubscription } from "./stomp_subscription.ts";
 export interface Reading {
   /** Its cursor; says nothing while a batch is held. */
   readonly cursor: string;
+  /** Begins. */
+  open(): void;
   drained(): void;
   end(): void;
 }
@@ -30,6 +32,9 @@ export interface Outlet {
   write(text: string): void;
   /** Takes a MESSAGE with an item. */
   deliver(text: string): void;
+  /** Holds what is written until `uncork`, to pass it on at once. */
+  cork(): void;
+  uncork(): void;
   /** It takes no more until it calls `flow` of every delivery. */
   readonly full: boolean;
   /** The reading ended by itself. */
@@ -60,6 +65,10 @@ export class StompDelivery implements Sink, Reconnectable {
     this.#session = session;
     this.#outlet = outlet;
     this.#wants = wants;
+  }
+
+  get reading(): Reading | undefined {
+    return this.#reading;
   }
 
   /** Ties the delivery to its reading. */
@@ -124,6 +133,13 @@ export class StompDelivery implements Sink, Reconnectable {
 
   /** Sends of what is held. True: nothing is left, and there is room. */
   #send(): boolean {
+    this.#outlet.cork();
+    const done = this.#sendHeld();
+    this.#outlet.uncork();
+    return done;
+  }
+
+  #sendHeld(): boolean {
     const { subscription } = this;
     for (let held = this.#held; held !== undefined; held = this.#held) {
       const { batch, next } = held;
@@ -143,7 +159,7 @@ export class StompDelivery implements Sink, Reconnectable {
       const item = batch.encoded("items", itemsOf)[next] as Item;
       const extra: Record<string, string> = this.#reset === undefined ? {} : { reset: this.#reset };
       this.#reset = undefined;
-      this.#outlet.deliver(this.#session.message(subscription, item, cursor, extra));
+      this.#outlet.deliver(this.#session.message(subscription, { item, json: row.json }, cursor, extra));
     }
     return subscription.room > 0 && !this.#outlet.full;
   }

@@ -232,15 +232,10 @@ export function encodeFrame(
     if (name === "content-length") continue;
     text += `${escape(name, escaping)}:${escape(value, escaping)}\n`;
   }
-  if (body !== "") text += `content-length:${byteLength(body)}\n`;
+  if (body !== "") text += `content-length:${Buffer.byteLength(body)}\n`;
   return `${text}\n${body}\0`;
 }
 
-function byteLength(text: string): number {
-  return encoder.encode(text).length;
-}
-
-const encoder = new TextEncoder();
 const strictDecoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 function decodeLine(bytes: Uint8Array): string {
@@ -272,7 +267,10 @@ function unescape(text: string, version: StompVersion): string {
 const UNSPEAKABLE = { "1.0": /[\n\r\0]/g, "1.1": /[\r\0]/g, "1.2": /\0/g };
 const ESCAPED: Readonly<Record<string, string>> = { "\\": "\\\\", "\n": "\\n", ":": "\\c", "\r": "\\r" };
 
+const PLAIN = /^[^\n\r\0\\:]*$/;
+
 function escape(text: string, version: StompVersion): string {
+  if (PLAIN.test(text)) return text;
   const speakable = text.replace(UNSPEAKABLE[version], " ");
   return version === "1.0" ? speakable : speakable.replace(/[\\\n:\r]/g, (char) => ESCAPED[char] ?? char);
 }

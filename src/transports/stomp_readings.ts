@@ -7,7 +7,7 @@ import type { Identity } from "../auth/identity.ts";
 import type { Clock } from "../clock.ts";
 import type { Since } from "../feed/feed.ts";
 import { checkWatchable, type PresenceHold, presenceTopic } from "../feed/presence.ts";
-import { invalid, parseSince, type TransportDeps } from "./negotiate.ts";
+import { checkTopics, parseSince, type TransportDeps } from "./negotiate.ts";
 import { type Outlet, StompDelivery } from "./stomp_delivery.ts";
 import type { Source } from "./stomp_destination.ts";
 import { StompKeeper } from "./stomp_keeper.ts";
@@ -50,22 +50,17 @@ export class StompReadings {
     this.#keeper = new StompKeeper(deps.places, who, deps.failed);
   }
 
-  /** Begins to read for a subscription. @throws TidingsError */
+  /** Makes a subscription ready to read: `start` begins. @throws TidingsError */
   async open(subscription: StompSubscription, identity: Identity): Promise<void> {
     const { source, presence } = subscription.request;
-    if (source.kind === "topic") await this.#deps.authorize(identity, [source.topic]);
-    if (presence && source.kind !== "topic") {
-      throw invalid("presence", "expected a topic's destination beside it");
-    }
-    if (presence && source.kind === "topic") checkWatchable([source.topic]);
+    const topics = topicsOf(subscription);
+    await this.#deps.authorize(identity, topics);
+    if (presence) checkWatchable(topics);
     const delivery = new StompDelivery(subscription, this.#session, this.#outlet, this.#filter(source));
     const { since, known } = await this.#start(subscription);
-    const topics = source.kind === "topic"
-      ? [source.topic, ...presence ? [presenceTopic(source.topic)] : []]
-      : [];
     const opened = await this.#deps.feed.open({
       user: this.#user,
-      topics,
+      topics: [...topics, ...presence ? topics.map(presenceTopic) : []],
       since,
       personal: source.kind === "person",
       counted: this.#deliveries.size === 0,
@@ -81,13 +76,21 @@ export class StompReadings {
     this.#deliveries.set(subscription, delivery);
     if (this.#over) return void this.end();
     if (opened.reset !== undefined) delivery.reset(opened.reset, opened.session.cursor);
-    if (source.kind === "topic") this.#join(source.topic);
-    opened.session.open();
+    for (const topic of topics) this.#join(topic);
+  }
+
+  /** Where a subscription that is ready begins. */
+  cursor(subscription: StompSubscription): string {
+    return this.#deliveries.get(subscription)?.reading?.cursor ?? "";
+  }
+
+  /** Begins to read. */
+  start(subscription: StompSubscription): void {
+    this.#deliveries.get(subscription)?.reading?.open();
   }
 
   /** Ends a subscription's reading. Its place is kept, or with `forget` given up. */
   async stop(subscription: StompSubscription, forget: boolean): Promise<void> {
-    const { source } = subscription.request;
     const delivery = this.#deliveries.get(subscription);
     if (delivery === undefined) return;
     delivery.pause();
@@ -95,7 +98,7 @@ export class StompReadings {
     else await this.#keeper.end([delivery]);
     delivery.stop();
     this.#deliveries.delete(subscription);
-    if (source.kind === "topic") this.#join(source.topic);
+    for (const topic of topicsOf(subscription)) this.#join(topic);
   }
 
   /** The client settled messages of a subscription. */
@@ -144,10 +147,9 @@ export class StompReadings {
 
   /** Tells presence of a topic as the subscriptions have it now. */
   #join(topic: string): void {
-    const on = [...this.#deliveries.keys()].map((each) => each.request)
-      .filter(({ source }) => source.kind === "topic" && source.topic === topic);
+    const on = [...this.#deliveries.keys()].filter((each) => topicsOf(each).includes(topic));
     if (on.length === 0) this.#presence.part(topic);
-    else this.#presence.join(topic, on.some((request) => request.presence));
+    else this.#presence.join(topic, on.some(({ request }) => request.presence));
   }
 
   #filter(source: Source): (type: string) => boolean {
@@ -158,4 +160,10 @@ export class StompReadings {
     const taken = new Set([...queues.values()].flat());
     return (type) => !taken.has(type);
   }
+}
+
+/** The topics that a subscription names. @throws TidingsError `invalid_request`, naming `topics` */
+function topicsOf({ request: { source, topics } }: StompSubscription): string[] {
+  if (source.kind === "topic") return [source.topic];
+  return topics === undefined || topics === "" ? [] : checkTopics(topics.split(","));
 }

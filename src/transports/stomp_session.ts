@@ -32,7 +32,12 @@ export type StompEffect =
   | { do: "authenticate"; token: string | undefined; clientId: string }
   /** A fresh token for the same person. */
   | { do: "renew"; token: string }
+  /** Make everything ready to read, and tell what has to be told first. */
   | { do: "open"; subscription: StompSubscription }
+  /** Write the RECEIPT of a SUBSCRIBE, with the cursor that the subscription begins at. */
+  | { do: "confirm"; subscription: StompSubscription; receipt: string }
+  /** Begin to read. */
+  | { do: "start"; subscription: StompSubscription }
   | { do: "stop"; subscription: StompSubscription; forget: boolean }
   /** Publish all or none. */
   | { do: "publish"; publications: Publication[] }
@@ -119,10 +124,18 @@ export class StompSession {
     return [this.#write("CONNECTED", headers)];
   }
 
-  /** The MESSAGE for an item; the subscription notes it as sent. `cursor` is the position after it. */
+  /** The RECEIPT of a SUBSCRIBE: `since` with this cursor begins where this subscription begins. */
+  receipt(id: string, cursor: string): string {
+    return encodeFrame("RECEIPT", { "receipt-id": id, cursor }, "", this.#version);
+  }
+
+  /**
+   * The MESSAGE for an item; the subscription notes it as sent. `json` is the item as the log has it, `cursor` the position
+   * after it.
+   */
   message(
     subscription: StompSubscription,
-    item: Item,
+    { item, json }: { item: Item; json: string },
     cursor: string,
     extra: Record<string, string> = {},
   ): string {
@@ -136,7 +149,9 @@ export class StompSession {
     headers["timestamp"] = String(Date.parse(item.createdAt));
     headers["cursor"] = cursor;
     headers["content-type"] = "application/json";
-    const body = writeBody(item, this.#user, this.#settings.shape);
+    const { shape } = this.#settings;
+    // as it is where it can be: numbers in data keep digits that parsing would round
+    const body = shape === "item" ? json : writeBody(item, this.#user, shape);
     return encodeFrame("MESSAGE", { ...headers, ...extra }, body, this.#version);
   }
 
@@ -217,7 +232,7 @@ export class StompSession {
 
   #receipt(frame: StompFrame): StompEffect[] {
     const receipt = frame.headers["receipt"];
-    if (receipt === undefined || frame.command === "DISCONNECT") return [];
+    if (receipt === undefined || frame.command === "DISCONNECT" || frame.command === "SUBSCRIBE") return [];
     return [this.#write("RECEIPT", { "receipt-id": receipt })];
   }
 
@@ -243,7 +258,9 @@ export class StompSession {
     }
     const subscription = new StompSubscription(request);
     this.#subscriptions.set(request.id, subscription);
-    return [{ do: "open", subscription }];
+    const receipt = frame.headers["receipt"];
+    const confirm: StompEffect[] = receipt === undefined ? [] : [{ do: "confirm", subscription, receipt }];
+    return [{ do: "open", subscription }, ...confirm, { do: "start", subscription }];
   }
 
   #unsubscribe(frame: StompFrame): StompEffect[] {

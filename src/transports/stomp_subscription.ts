@@ -27,6 +27,8 @@ export interface SubscriptionRequest {
   id: string;
   destination: string;
   source: Source;
+  /** Further topics in the same order as the person's own, separated by commas; a person's destinations only. */
+  topics: string | undefined;
   ack: AckMode;
   /** Messages that may wait for an ACK at once. */
   prefetch: number;
@@ -60,13 +62,19 @@ export function readSubscribe(
     : destination;
   const ack = headers["ack"] ?? "auto";
   if (!ACKS.includes(ack)) throw frameRefused(frame, "ack", `expected one of ${ACKS.join(", ")}`);
+  const source = parseSource(destination, session.prefixes);
+  const topics = headers["topics"];
+  if (topics !== undefined && source.kind === "topic") {
+    throw frameRefused(frame, "topics", "expected a person's destination beside it");
+  }
   const since = headers["since"];
   const forgotten = since !== undefined || headers["durable"] === "false";
   const name = !named || COUNTED_ID.test(id) ? "" : id;
   return {
     id,
     destination,
-    source: parseSource(destination, session.prefixes),
+    source,
+    topics,
     ack: ack as AckMode,
     prefetch: readPrefetch(frame),
     since,

@@ -5,10 +5,11 @@ import type { Adapter, Client } from "./client.ts";
 import { titles } from "./client.ts";
 import { longpoll } from "./longpoll.ts";
 import { sse } from "./sse.ts";
+import { stomp } from "./stomp.ts";
 import { many, numbers } from "./suite.ts";
 import { websocket } from "./websocket.ts";
 
-const ADAPTERS: readonly Adapter[] = [websocket, sse, longpoll];
+const ADAPTERS: readonly Adapter[] = [websocket, sse, longpoll, stomp];
 
 for (const from of ADAPTERS) {
   for (const to of ADAPTERS.filter((adapter) => adapter !== from)) {

@@ -79,6 +79,8 @@ const item = (id: number): Item => ({
   createdAt: "2026-11-21T20:00:00.000Z",
 });
 
+const json = (id: number) => ({ item: item(id), json: JSON.stringify(item(id)) });
+
 function refused(field: string, code = "protocol_error") {
   return (error: unknown) =>
     error instanceof TidingsError && error.code === code && error.details.errors?.[0]?.field === field;
@@ -178,7 +180,7 @@ for (const version of STOMP_VERSIONS) {
   Deno.test(`a MESSAGE in ${version} carries what a client of that version needs to acknowledge it`, () => {
     const session = open(version);
     const subscription = subscribe(session, { ack: "client" });
-    const message = parse(session.message(subscription, item(7), "e-10"), version);
+    const message = parse(session.message(subscription, json(7), "e-10"), version);
     assert.equal(message.command, "MESSAGE");
     assert.equal(message.headers["destination"], "/user/queue/notification");
     assert.equal(message.headers["message-id"], "7");
@@ -204,7 +206,7 @@ Deno.test("in 1.0 a subscription without an id goes by its destination", () => {
   const session = open("1.0");
   const [effect] = session.receive(frame("SUBSCRIBE", { destination: "/topic/a" }));
   assert(effect?.do === "open");
-  const message = parse(session.message(effect.subscription, item(1), "c"), "1.0");
+  const message = parse(session.message(effect.subscription, json(1), "c"), "1.0");
   assert.equal(message.headers["subscription"], undefined);
   const stopped = session.receive(frame("UNSUBSCRIBE", { destination: "/topic/a" }));
   assert.deepEqual(stopped, [{ do: "stop", subscription: effect.subscription, forget: false }]);
@@ -216,8 +218,8 @@ Deno.test("client mode settles everything up to the acknowledged message, client
   const all = subscribe(session, { id: "a", ack: "client" });
   const one = subscribe(session, { id: "b", ack: "client-individual" });
   for (let i = 1; i <= 5; i++) {
-    session.message(all, item(i), `c${i}`);
-    session.message(one, item(i), `c${i}`);
+    session.message(all, json(i), `c${i}`);
+    session.message(one, json(i), `c${i}`);
   }
   assert.deepEqual(session.receive(frame("ACK", { id: "3@a" }))[0], { do: "mark", ids: ["1", "2", "3"] });
   assert.equal(all.position, "c3");
@@ -232,7 +234,7 @@ Deno.test("client mode settles everything up to the acknowledged message, client
 Deno.test("NACK settles without marking: the notification stays unseen", () => {
   const session = open();
   const subscription = subscribe(session, { ack: "client-individual" });
-  session.message(subscription, item(1), "c1");
+  session.message(subscription, json(1), "c1");
   assert.deepEqual(session.receive(frame("NACK", { id: "1@a" })), [{ do: "settled", subscription }]);
   assert.equal(subscription.position, "c1");
 });
@@ -249,8 +251,8 @@ Deno.test("a message that is acknowledged again, in auto mode or after a reconne
 Deno.test("no more messages than the prefetch wait for an ACK", () => {
   const session = open();
   const subscription = subscribe(session, { ack: "client-individual", "prefetch-count": "2" });
-  session.message(subscription, item(1), "c1");
-  session.message(subscription, item(2), "c2");
+  session.message(subscription, json(1), "c1");
+  session.message(subscription, json(2), "c2");
   assert.equal(subscription.room, 0);
   session.receive(frame("ACK", { id: "2@a" }));
   assert.equal(subscription.room, 0, "the position waits for the first");
@@ -281,7 +283,7 @@ Deno.test("whatever is acknowledged in whatever order, the position never passes
         const expected: string[] = [];
         for (const each of steps) {
           if (each.kind === "message") {
-            session.message(subscription, item(++count), String(++clock));
+            session.message(subscription, json(++count), String(++clock));
             waiting.set(count, clock);
           } else if (each.kind === "moved") {
             subscription.moved(String(++clock));
@@ -357,7 +359,7 @@ Deno.test("a RECEIPT stands behind what it confirms", () => {
 Deno.test("COMMIT publishes all of a transaction at once and settles its ACKs; ABORT forgets them", () => {
   const session = open();
   const subscription = subscribe(session, { ack: "client-individual" });
-  session.message(subscription, item(1), "c1");
+  session.message(subscription, json(1), "c1");
   const body = (t: string) => frame("SEND", { destination: "/topic/a", transaction: t }, t);
   session.receive(frame("BEGIN", { transaction: "t1" }));
   session.receive(frame("BEGIN", { transaction: "t2" }));

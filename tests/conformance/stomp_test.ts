@@ -1,0 +1,4 @@
+import { conformance } from "./suite.ts";
+import { stomp } from "./stomp.ts";
+
+conformance(stomp);
