@@ -46,7 +46,7 @@ import { createHeart } from "./transports/heart.ts";
 import { authorizeByToken, HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
 import { feedRoutes, sentAlready } from "./transports/route.ts";
 import { createStompTransport, STOMP_PROTOCOLS } from "./transports/stomp.ts";
-import { createStompPositions } from "./transports/stomp_store.ts";
+import { createSeen, createStompPositions } from "./transports/stomp_store.ts";
 import { createUpgrade } from "./transports/upgrade.ts";
 import { createWebSocketTransport } from "./transports/websocket.ts";
 import { VERSION } from "./version.ts";
@@ -202,7 +202,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     queues: config.stomp.queues,
     actions: {
       publishAll: (identity, publications) => sender.send(identity, sender.read(publications)),
-      seen: unknownOperation,
+      seen: createSeen(database.sql),
     },
     positions: createStompPositions(database.sql),
     presence,

@@ -325,7 +325,7 @@ export class StompSession {
       if (frame.command === "NACK") continue;
       // acknowledged once more, or in `auto` mode, or from before a reconnect: seen all the same
       for (const each of settled.length > 0 ? settled : [item]) {
-        if (/^\d{1,19}$/.test(each)) seen.add(each);
+        if (/^\d{1,18}$/.test(each)) seen.add(each);
       }
     }
     const effects: StompEffect[] = [];

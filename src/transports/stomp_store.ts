@@ -1,5 +1,5 @@
 /**
- * Where durable STOMP subscriptions stopped. One statement per operation.
+ * Where durable STOMP subscriptions stopped, and what was acknowledged. One statement per operation.
  * @module
  */
 import type { Statement } from "../database/postgres.ts";
@@ -30,3 +30,17 @@ export function createStompPositions(sql: Statement): StompPositions {
     },
   };
 }
+
+/** Marks as seen what of these ids is in the person's inbox (sql/032_stomp_seen.sql). */
+export function createSeen(
+  sql: Statement,
+): (identity: { user: string }, ids: readonly string[]) => Promise<void> {
+  return async ({ user }, ids) => {
+    for (let start = 0; start < ids.length; start += SEEN_AT_ONCE) {
+      const some = `{${ids.slice(start, start + SEEN_AT_ONCE).join(",")}}`;
+      await sql`select tidings.seen(${user}, ${some}::text::bigint[])`;
+    }
+  };
+}
+
+const SEEN_AT_ONCE = 1_000;
