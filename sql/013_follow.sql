@@ -142,19 +142,22 @@ language sql stable security definer set search_path = '' as $$
   from unnest(topics) t(topic)
 $$;
 
--- All that a gateway has to know of a person when a session opens, from one snapshot: the stretches of following that reach
--- beyond a cursor, what is hidden from them, their count, and when they were signed out (ms).
-create function tidings.open_inbox(user_id text)
-returns table (stretches jsonb, hidden jsonb, counted jsonb, signed_out bigint)
+-- All that a gateway has to know of a person when a session opens, from one snapshot: the stretches of following that may
+-- reach beyond its cursor, what is hidden from them, their count, when they were signed out (ms), and which of the topics that
+-- they ask for the policy refuses.
+create function tidings.open_inbox(user_id text, topics text[] default '{}')
+returns table (stretches jsonb, rules jsonb, counted jsonb, signed_out bigint, refused jsonb)
 language sql volatile security definer set search_path = '' as $$
   select
     (select coalesce(pg_catalog.jsonb_agg(tidings.stretch(s) order by s.id), '[]') from tidings.subscription s
      where s.user_id = open_inbox.user_id
        and (s.until is not null or tidings.may_subscribe(s.user_id, s.topic) is not false)
-       and (s.ended_at is null or s.ended_at > pg_catalog.now() - interval '1 day')),
+       and (s.ended_at is null or s.ended_at > pg_catalog.now() - interval '7 days')),
     pg_catalog.to_jsonb(tidings.in_app_rules(open_inbox.user_id)),
     (select pg_catalog.to_jsonb(c) from tidings.inbox_count(open_inbox.user_id) c),
-    (select floor(extract(epoch from o.at))::bigint * 1000 from tidings.signed_out o where o.user_id = open_inbox.user_id)
+    (select floor(extract(epoch from o.at))::bigint * 1000 from tidings.signed_out o where o.user_id = open_inbox.user_id),
+    (select coalesce(pg_catalog.jsonb_agg(t.topic), '[]') from unnest(topics) t(topic)
+     where tidings.may_subscribe(open_inbox.user_id, t.topic) is false)
 $$;
 
 -- What somebody follows now, in the order of the names.
@@ -162,4 +165,10 @@ create function tidings.followed(user_id text) returns table (topic text, follow
 language sql stable security definer set search_path = '' as $$
   select s.topic, s.followed_at from tidings.subscription s
   where s.user_id = followed.user_id and s.until is null order by s.topic collate "C"
+$$;
+
+-- When somebody was signed out last, in milliseconds since the epoch, on the full second.
+create function tidings.signed_out_at(user_id text) returns bigint
+language sql stable security definer set search_path = '' as $$
+  select floor(extract(epoch from o.at))::bigint * 1000 from tidings.signed_out o where o.user_id = signed_out_at.user_id
 $$;

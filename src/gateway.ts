@@ -3,37 +3,45 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
+import type { Context, Next } from "hono";
+import { every } from "hono/combine";
 import { Counter, Gauge, Registry } from "prom-client";
 
 import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
 import { deviceRoutes } from "./api/devices.ts";
+import { inboxRoutes } from "./api/inbox.ts";
 import { notificationRoutes } from "./api/notifications.ts";
+import { preferenceRoutes } from "./api/preferences.ts";
 import { presenceRoutes } from "./api/presence.ts";
 import { createPublisher } from "./api/publisher.ts";
 import { scheduleRoutes } from "./api/schedules.ts";
 import { createSender } from "./api/sender.ts";
+import { subscriptionRoutes } from "./api/subscriptions.ts";
 import type { Readiness } from "./api/system.ts";
 import { ticketRoutes } from "./api/tickets.ts";
 import { topicRoutes } from "./api/topics.ts";
 import { workerRoutes } from "./api/worker.ts";
 import { createApp } from "./app.ts";
 import type { CredentialsDeps } from "./auth/credentials.ts";
-import { allowOrigins, authenticate } from "./auth/middleware.ts";
+import { allowOrigins, authenticate, type AuthEnv } from "./auth/middleware.ts";
 import { createOrigins } from "./auth/origin.ts";
 import { createTicketStore } from "./auth/ticket_store.ts";
 import { createTickets } from "./auth/ticket.ts";
 import { createVerifier, type KeySource } from "./auth/token.ts";
 import type { Chance, Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
+import { createInboxStore } from "./database/inbox_store.ts";
 import { createLogStore, type LogStore } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
 import { publishStore } from "./database/publish_store.ts";
-import { TidingsError } from "./errors.ts";
+import { createControl } from "./feed/control.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
+import { createPeople } from "./feed/people.ts";
 import { NOT_PRESENT, Presence } from "./feed/presence.ts";
 import { createPresenceStore } from "./feed/presence_store.ts";
+import { createRights } from "./feed/rights.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
 import { createPushes } from "./push/pushes.ts";
@@ -43,7 +51,7 @@ import { createScheduleStore } from "./schedule/store.ts";
 import { createHttpServer, type ServerLimits } from "./server.ts";
 import { compose, type Service } from "./service.ts";
 import { createHeart } from "./transports/heart.ts";
-import { authorizeByToken, HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
+import { HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
 import { feedRoutes, sentAlready } from "./transports/route.ts";
 import { createStompTransport, STOMP_PROTOCOLS } from "./transports/stomp.ts";
 import { createSeen, createStompPositions } from "./transports/stomp_store.ts";
@@ -118,6 +126,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
       bell: bellReporter(),
     },
   });
+  const inbox = createInboxStore(database);
+  const rights = createRights({ store: inbox, clock });
+  const personFailed = (error: unknown) => log.warn("Cannot read an inbox, trying again: {error}", { error });
+  const people = createPeople({ hub, store: inbox, clock, chance, failed: personFailed });
   const feed = createFeed({
     drain: config.drain,
     sessions: config.limits.sessions,
@@ -128,8 +140,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
     clock,
     chance,
     refresh: (signal) => tail.tailer.refresh(signal),
-    control: () => undefined,
-    followed: () => Promise.resolve([]),
+    control: createControl({ crowd: people, store: inbox, failed: personFailed }),
+    people,
     presence,
     failed: (error) => log.warn("Cannot read history, trying again: {error}", { error }),
   });
@@ -172,11 +184,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const transport: TransportDeps = {
     feed,
     credentials,
-    authorize: (identity, topics) => Promise.resolve(authorizeByToken(identity, topics)),
-    count: () => Promise.resolve({ unread: 0, unseen: 0 }),
+    authorize: rights.authorize,
+    count: people.count,
     actions: {
       publish: async (identity, publication) => (await sender.send(identity, sender.read(publication))).ids,
-      mark: unknownOperation,
+      mark: async (identity, mark) => void await inbox.mark(identity.user, mark),
       acknowledge: (identity, _session, cursor, visible) => {
         if (visible) pushes.acknowledge(identity.user, cursor);
         return Promise.resolve();
@@ -216,7 +228,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     metrics,
     openMetrics: config.dev,
     ready,
-    authenticate: authenticate(credentials),
+    authenticate: every(authenticate(credentials), async (c: Context<AuthEnv>, next: Next) => {
+      await rights.stands(c.get("identity"));
+      await next();
+    }),
     allowOrigins: allowOrigins(origins),
     open: [assets({ scripts: SCRIPTS, built: !config.dev }), workerRoutes(pushes)],
     routes: [
@@ -225,6 +240,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
       topicRoutes({ sender, budget, clock }),
       scheduleRoutes({ schedules: createScheduleBook(database.sql), budget, clock }),
       deviceRoutes({ ...pushes, budget }),
+      inboxRoutes({ store: inbox, budget }),
+      subscriptionRoutes({ store: inbox, rights }),
+      preferenceRoutes({ store: inbox, budget }),
       feedRoutes(transport, heart),
       ...(config.presence ? [presenceRoutes({ presence: presenceStore })] : []),
     ],
@@ -324,8 +342,4 @@ export function createGateway(deps: GatewayDeps): Gateway {
       last = alive;
     };
   }
-}
-
-function unknownOperation(): Promise<never> {
-  return Promise.reject(new TidingsError("not_found", "This gateway does not offer that operation"));
 }

@@ -30,9 +30,22 @@ export type Since = { at: "now" } | { at: "earliest" } | { at: "ago"; ms: number
 
 /** What a person has besides the log: the inbox's side of a feed. */
 export interface People {
-  /** The topics that the person follows, as they are after this call began. */
-  followed(user: string): Promise<Followed[]>;
+  /**
+   * A session of this person is about to open, with these topics. What it resolves to is as it is after this call began.
+   * @throws {TidingsError} `invalid_token` when the person was signed out since, `forbidden` when a topic is refused
+   */
+  enter(request: Pick<OpenRequest, "user" | "topics" | "issuedAt" | "admin">): Promise<Entry>;
   count(user: string): Promise<InboxCount>;
+}
+
+/** A person at the door. */
+export interface Entry {
+  /** What the person follows. */
+  followed: Followed[];
+  /** The session is there. One that is not personal is told nothing of the inbox. */
+  admit(session: Session, personal: boolean): void;
+  /** It did not come to one. */
+  turnBack(): void;
 }
 
 /** How to serve. */
@@ -51,6 +64,10 @@ export interface OpenRequest {
   user: string;
   topics: readonly string[];
   since: Since;
+  /** When the token was issued, in milliseconds since the epoch. */
+  issuedAt?: number;
+  /** May read everything, whatever the application's policy says. */
+  admin?: boolean;
   /** Rows of one page; @default the feed's */
   page?: number;
   /** Whether the person's own topic, `all` and what they follow are included. @default true */
@@ -117,7 +134,7 @@ export function createFeed(
     /** Resolves when everything that was committed before the call is known to the hub, or a page of it. */
     refresh(signal: AbortSignal): Promise<void>;
     control: Control;
-    followed: People["followed"];
+    people: Pick<People, "enter">;
     /** Absent: nobody is told who is here. */
     presence?: Pick<Presence, "open">;
     failed(error: unknown): void;
@@ -229,23 +246,29 @@ export function createFeed(
     async open(request, sink) {
       const { personal = true, counted = true } = request;
       const release = counted ? reserve(request.user) : admit();
+      let entry: Entry | undefined;
       try {
         const start = await locate(request.since);
         let reset = typeof start === "string" ? start : undefined;
         // First the position, then what is followed: a follow in between comes as a row after the position.
         let position = typeof start === "string" ? hub.position : start;
-        const followed = personal ? await deps.followed(request.user) : [];
+        entry = await deps.people.enter(request);
         if (position.epoch !== hub.position.epoch) {
           position = hub.position;
           reset = "history";
         }
         admit();
         const own = personal ? [userTopic(request.user), ALL] : [];
-        const always = [...own, ...request.topics].map((topic) => ({ topic }));
-        const session = new Session({ ...common, page: request.page ?? page }, sink, position, [
-          ...always,
-          ...followed,
-        ]);
+        const topics = [...own, ...request.topics].map((topic) => ({ topic }));
+        const session = new Session(
+          { ...common, page: request.page ?? page },
+          sink,
+          position,
+          topics,
+          personal ? entry.followed : [],
+        );
+        session.issuedAt = request.issuedAt;
+        entry.admit(session, personal);
         open.set(session, sink);
         const presence = hold(session, request);
         session.signal.addEventListener("abort", () => {
@@ -255,6 +278,7 @@ export function createFeed(
         }, { once: true });
         return reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
+        entry?.turnBack();
         release();
         throw error;
       }

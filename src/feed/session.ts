@@ -62,10 +62,11 @@ export interface SessionDeps {
   pause(attempt: number, signal: AbortSignal): Promise<void>;
 }
 
-/** A topic that was followed from a definite place on: nothing behind it counts. */
+/** A topic that was followed from a definite place on, and perhaps up to another: what is outside of that does not count. */
 export interface Followed {
   topic: string;
   since?: Cursor;
+  until?: Cursor;
 }
 
 /** One client's reading. */
@@ -75,14 +76,17 @@ export class Session implements Subscriber {
   readonly #deps: SessionDeps;
   readonly #sink: Sink;
   readonly #topics = new Set<string>();
-  /** Where a topic begins for this session, until its position is past that. */
-  readonly #floors = new Map<string, Cursor>();
+  /** Topics that are its own because the person follows them, not because it asked for them. */
+  readonly #followed = new Set<string>();
+  /** Which stretches of a topic count, until the position is past their bounds. */
+  readonly #stretches = new Map<string, Omit<Followed, "topic">[]>();
   readonly #ended = new AbortController();
   /** Its own position while it catches up; undefined: live, the hub's. */
   #position: Cursor | undefined;
   /** What the client holds beyond the hub's position. */
   #ahead: Cursor | undefined;
   #drained: (() => void) | undefined;
+  #owed: InboxCount | undefined;
   #full = false;
   #catching = false;
   #opened = false;
@@ -92,16 +96,28 @@ export class Session implements Subscriber {
   #changes = 0;
   /** Counts resets: what was read before one is void. */
   #resets = 0;
-  #backfills: { topics: readonly string[]; since: Cursor; resolve: () => void }[] = [];
+  #backfills: { topics: readonly string[]; since: Cursor; followed: boolean; resolve: () => void }[] = [];
   #horizon: number;
+  /** What the person does not want to see, when they said so. */
+  screen: ((row: Row) => boolean) | undefined;
+  /** When the token that the session goes by was issued (ms since the epoch), where it says so. */
+  issuedAt: number | undefined;
 
-  constructor(deps: SessionDeps, sink: Sink, start: Cursor, topics: Iterable<Followed>) {
+  /** `topics` are those that it asks for; `followed` those that the person follows. */
+  constructor(
+    deps: SessionDeps,
+    sink: Sink,
+    start: Cursor,
+    topics: Iterable<Omit<Followed, "until">>,
+    followed: Iterable<Followed> = [],
+  ) {
     this.#deps = deps;
     this.#sink = sink;
     this.#position = start;
     this.#horizon = deps.hub.horizon;
     deps.hub.watch(this);
     for (const { topic, since } of topics) this.#join(topic, since);
+    for (const stretch of followed) this.#joinFollowed(stretch);
   }
 
   /** Begins to deliver. */
@@ -145,8 +161,8 @@ export class Session implements Subscriber {
     return formatCursor(this.position);
   }
 
-  /** Adds topics from the session's position on; those of `since`, from there (a follow that is not reached yet). */
-  subscribe(topics: Iterable<Followed>): void {
+  /** Adds topics from the session's position on; those of `since`, from there (a place that is not reached yet). */
+  subscribe(topics: Iterable<Omit<Followed, "until">>): void {
     for (const { topic, since } of topics) this.#join(topic, since);
   }
 
@@ -154,9 +170,27 @@ export class Session implements Subscriber {
     for (const topic of topics) {
       if (!this.#topics.delete(topic)) continue;
       this.#changes++;
-      this.#floors.delete(topic);
+      this.#followed.delete(topic);
+      this.#stretches.delete(topic);
       this.#deps.hub.leave(topic, this);
     }
+  }
+
+  /** The person follows from `since` on. What the session asked for itself stays as it is. */
+  follow(topic: string, since: Cursor): void {
+    const open = this.#followed.has(topic) && !this.#isEnding(topic);
+    if (open || (this.#topics.has(topic) && !this.#followed.has(topic))) return;
+    this.#position = this.position;
+    this.#backfills.push({ topics: [topic], since, followed: true, resolve: () => {} });
+    this.#catchUp();
+  }
+
+  /** The person no longer follows: what is behind `until` still counts. */
+  unfollow(topic: string, until: Cursor): void {
+    if (!this.#followed.has(topic)) return;
+    const stretches = this.#stretches.get(topic) ?? [{}];
+    this.#stretches.set(topic, stretches.map((one) => one.until === undefined ? { ...one, until } : one));
+    this.#settleStretches();
   }
 
   /**
@@ -166,7 +200,7 @@ export class Session implements Subscriber {
   backfill(topics: readonly string[], since: Cursor): Promise<void> {
     return new Promise((resolve) => {
       this.#position = this.position;
-      this.#backfills.push({ topics, since, resolve });
+      this.#backfills.push({ topics, since, followed: false, resolve });
       this.#catchUp();
     });
   }
@@ -174,12 +208,21 @@ export class Session implements Subscriber {
   /** The sink can take more. */
   drained(): void {
     this.#full = false;
+    const owed = this.#owed;
+    this.#owed = undefined;
+    if (owed !== undefined) this.inbox(owed);
     this.#drained?.();
   }
 
-  /** For the control: tells the client of its inbox. */
+  /** For the control: tells the client of its inbox, in the place of the row that it steers by. */
   inbox(event: InboxEvent): void {
     if (!this.closed) this.#sink.inbox(event);
+  }
+
+  /** Tells the client its counts; one that takes no more at the moment gets the last of them later. */
+  tell(count: InboxCount): void {
+    if (this.#full) this.#owed = count;
+    else this.inbox(count);
   }
 
   /** From the hub. */
@@ -191,9 +234,9 @@ export class Session implements Subscriber {
       mine = batch.filter((row) => !isBehind(held, row), held);
       if (covers(this.#deps.hub.position, held)) this.#ahead = undefined;
     }
-    if (this.#floors.size > 0) mine = mine.filter((row) => this.#counts(row));
+    mine = this.#sift(mine);
     if (mine.rows.length > 0 && !this.#emit(mine)) this.#catchUp();
-    else this.#forgetFloors();
+    else this.#settleStretches();
   }
 
   /** From the hub: another history began. */
@@ -219,22 +262,64 @@ export class Session implements Subscriber {
   }
 
   #join(topic: string, since?: Cursor): void {
-    if (since !== undefined && !covers(this.position, since)) this.#floors.set(topic, since);
+    this.#followed.delete(topic);
+    this.#stretches.delete(topic);
+    if (since !== undefined && !covers(this.position, since)) this.#stretches.set(topic, [{ since }]);
     if (this.#topics.has(topic)) return;
     this.#changes++;
     this.#topics.add(topic);
     this.#deps.hub.join(topic, this);
   }
 
-  #counts(row: Row): boolean {
-    const floor = this.#floors.get(row.topic);
-    return floor === undefined || !isBehind(floor, row);
+  #joinFollowed({ topic, since, until }: Followed): void {
+    if (this.#topics.has(topic) && !this.#followed.has(topic)) return;
+    if (until !== undefined && covers(this.position, until)) return;
+    const fresh = !this.#topics.has(topic);
+    const stretches = fresh ? [] : this.#stretches.get(topic) ?? [{}];
+    this.#stretches.set(topic, [...stretches, {
+      ...(since === undefined ? {} : { since }),
+      ...(until === undefined ? {} : { until }),
+    }]);
+    this.#followed.add(topic);
+    if (fresh) {
+      this.#changes++;
+      this.#topics.add(topic);
+      this.#deps.hub.join(topic, this);
+    }
   }
 
-  #forgetFloors(): void {
-    if (this.#floors.size === 0) return;
+  #isEnding(topic: string): boolean {
+    return this.#stretches.get(topic)?.every(({ until }) => until !== undefined) ?? false;
+  }
+
+  /** Drops what is outside of the topics' stretches, and what the person does not want to see. */
+  #sift(batch: Batch): Batch {
+    const { screen } = this;
+    const mine = this.#stretches.size > 0 ? batch.filter((row) => this.#counts(row)) : batch;
+    return screen === undefined ? mine : mine.filter((row) => isControl(row) || !screen(row));
+  }
+
+  #counts(row: Row): boolean {
+    return this.#stretches.get(row.topic)?.some(({ since, until }) =>
+      (since === undefined || !isBehind(since, row)) && (until === undefined || isBehind(until, row))
+    ) ?? true;
+  }
+
+  /** Forgets bounds that the position is past, and leaves topics that ended before it. */
+  #settleStretches(): void {
+    if (this.#stretches.size === 0) return;
     const { position } = this;
-    for (const [topic, floor] of this.#floors) if (covers(position, floor)) this.#floors.delete(topic);
+    for (const [topic, stretches] of this.#stretches) {
+      const left = stretches.filter(({ until }) => until === undefined || !covers(position, until));
+      if (left.length === 0) this.unsubscribe([topic]);
+      else if (
+        left.every(({ since, until }) =>
+          until === undefined && (since === undefined || covers(position, since))
+        )
+      ) {
+        this.#stretches.delete(topic);
+      } else this.#stretches.set(topic, left);
+    }
   }
 
   /** Begins again at the hub's position. */
@@ -243,10 +328,13 @@ export class Session implements Subscriber {
     this.#resets++;
     this.#position = hub.position;
     this.#ahead = undefined;
-    this.#floors.clear();
+    if (reason === "history") {
+      for (const topic of this.#stretches.keys()) if (this.#isEnding(topic)) this.unsubscribe([topic]);
+      this.#stretches.clear();
+    }
     this.#horizon = hub.horizon;
-    for (const { topics, resolve } of this.#backfills.splice(0)) {
-      for (const topic of topics) this.#join(topic);
+    for (const { topics, followed, resolve } of this.#backfills.splice(0)) {
+      for (const topic of topics) followed ? this.#joinFollowed({ topic }) : this.#join(topic);
       resolve();
     }
     if (this.#opened) this.#sink.reset(reason, this.cursor);
@@ -294,11 +382,11 @@ export class Session implements Subscriber {
         if (this.#full) await this.#drain();
         const next = this.#backfills.shift();
         if (next !== undefined) {
-          await this.#fill(next.topics, next.since);
+          await this.#fill(next.topics, next.since, next.followed);
           next.resolve();
           continue;
         }
-        this.#forgetFloors();
+        this.#settleStretches();
         const after = this.#position;
         if (covers(after, hub.position)) {
           this.#position = undefined;
@@ -310,7 +398,7 @@ export class Session implements Subscriber {
         const page = await this.#page(after, hub.position, (row) => this.#topics.has(row.topic), this.topics);
         // A reset in between has moved it elsewhere; other topics want other rows.
         if (page === undefined || this.#position !== after || this.#changes !== changes) continue;
-        const mine = this.#floors.size > 0 ? page.filter((row) => this.#counts(row)) : page;
+        const mine = this.#sift(page);
         if (mine.rows.length === 0 || this.#emit(mine) || !mine.rows.some(isControl)) {
           this.#position = page.end;
         }
@@ -321,13 +409,17 @@ export class Session implements Subscriber {
     }
   }
 
-  async #fill(topics: readonly string[], since: Cursor): Promise<void> {
-    const added = topics.filter((topic) => !this.#topics.has(topic));
+  async #fill(topics: readonly string[], since: Cursor, followed: boolean): Promise<void> {
+    const added = followed ? topics : topics.filter((topic) => !this.#topics.has(topic));
     const until = this.position;
     const resets = this.#resets;
-    for (const topic of added) this.#join(topic, since);
+    for (const topic of added) {
+      if (followed) this.#joinFollowed({ topic, since });
+      else this.#join(topic, since);
+    }
     // Control rows of the past have steered already.
-    const wants = (row: Row) => this.#topics.has(row.topic) && isBehind(until, row) && !isControl(row);
+    const wants = (row: Row) =>
+      this.#topics.has(row.topic) && isBehind(until, row) && !isControl(row) && this.screen?.(row) !== true;
     const wanted = new Set(added);
     let after = since;
     while (!this.closed && added.length > 0 && !covers(after, until)) {

@@ -13,6 +13,8 @@ export interface Row extends Place {
   readonly json: string;
   /** Milliseconds since the epoch; absent: it does not expire. */
   readonly expiresAt?: number;
+  /** Live only: never in an inbox. */
+  readonly transient?: true;
 }
 
 /** An entry as `tidings.read_log` gives it. */
@@ -73,5 +75,8 @@ export function toRow(entry: Entry): Row {
   json += `,"createdAt":"${new Date(createdAt).toISOString()}"`;
   if (expiresAt !== null) json += `,"expiresAt":"${new Date(expiresAt).toISOString()}"`;
   json += "}";
-  return expiresAt === null ? { id, xid, topic, type, json } : { id, xid, topic, type, json, expiresAt };
+  const row: Row = expiresAt === null
+    ? { id, xid, topic, type, json }
+    : { id, xid, topic, type, json, expiresAt };
+  return transient ? { ...row, transient } : row;
 }

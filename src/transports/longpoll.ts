@@ -8,7 +8,7 @@ import type { Reconnectable, Since } from "../feed/feed.ts";
 import type { Session, Sink } from "../feed/session.ts";
 import type { Batch } from "../log/batch.ts";
 import { formatCursor } from "../log/cursor.ts";
-import { atExpiry, parseNumber, parseSince, topicsOf, type TransportDeps } from "./negotiate.ts";
+import { atExpiry, opener, parseNumber, parseSince, topicsOf, type TransportDeps } from "./negotiate.ts";
 
 /** Seconds a poll may wait. */
 export const WAIT = { usual: 25, most: 60 } as const;
@@ -39,7 +39,7 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
   const answer = new Answer(wait === 0);
   const { session, reset } = await deps.feed.open(
     {
-      user: identity.user,
+      ...opener(identity),
       topics,
       since,
       page: limit,

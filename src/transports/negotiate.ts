@@ -2,7 +2,7 @@
  * What every transport of the feed shares: reading the request, the rights to its topics, the end of its token.
  * @module
  */
-import { type Identity, maySubscribe } from "../auth/identity.ts";
+import type { Identity } from "../auth/identity.ts";
 import type { CredentialsDeps } from "../auth/credentials.ts";
 import type { Clock } from "../clock.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
@@ -44,20 +44,10 @@ export interface TransportDeps {
   clock: Clock;
 }
 
-/** Rights by the token alone. @throws {TidingsError} `forbidden`, naming the topics */
-export function authorizeByToken(identity: Identity, topics: readonly string[]): void {
-  const refused = topics.filter((topic) => !maySubscribe(identity, topic));
-  if (refused.length === 0) return;
-  throw new TidingsError(
-    "forbidden",
-    `Cannot subscribe: the token does not allow ${refused.map(quote).join(", ")}`,
-    {
-      errors: refused.map((topic) => ({
-        field: "topics",
-        message: `${quote(topic)} is not covered by the token's claim tidings.subscribe`,
-      })),
-    },
-  );
+/** Who opens a session, as the feed wants to know it. */
+export function opener(identity: Identity): { user: string; admin: boolean; issuedAt?: number } {
+  const { user, admin, issuedAt } = identity;
+  return { user, admin, ...(issuedAt === undefined ? {} : { issuedAt }) };
 }
 
 /** The topics of a query: `topics=a,b`, also as several parameters. */

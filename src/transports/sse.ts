@@ -12,7 +12,16 @@ import type { Batch } from "../log/batch.ts";
 import { EVENTS, type ResetReason } from "../protocol.ts";
 import { WRITE_UNIT } from "../stall_guard.ts";
 import type { Heart } from "./heart.ts";
-import { atExpiry, BUFFER, expired, parseSince, topicsOf, type TransportDeps, welcome } from "./negotiate.ts";
+import {
+  atExpiry,
+  BUFFER,
+  expired,
+  opener,
+  parseSince,
+  topicsOf,
+  type TransportDeps,
+  welcome,
+} from "./negotiate.ts";
 
 /** A stream's request. */
 export interface EventsRequest {
@@ -39,7 +48,7 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
   await deps.authorize(identity, topics);
   const stream = new EventStream(response);
   const client = { transport: "sse", userAgent: request.userAgent };
-  const opened = await deps.feed.open({ user: identity.user, topics, since, client }, stream);
+  const opened = await deps.feed.open({ ...opener(identity), topics, since, client }, stream);
   const { session, reset } = opened;
   try {
     const hello = await welcome(opened, since, identity, deps);

@@ -7,7 +7,7 @@ import type { Identity } from "../auth/identity.ts";
 import type { Clock } from "../clock.ts";
 import type { Since } from "../feed/feed.ts";
 import { checkWatchable, type PresenceHold, presenceTopic } from "../feed/presence.ts";
-import { checkTopics, parseSince, type TransportDeps } from "./negotiate.ts";
+import { checkTopics, opener, parseSince, type TransportDeps } from "./negotiate.ts";
 import { type Outlet, StompDelivery } from "./stomp_delivery.ts";
 import type { Source } from "./stomp_destination.ts";
 import { StompKeeper } from "./stomp_keeper.ts";
@@ -30,7 +30,6 @@ export class StompReadings {
   readonly #deps: StompReadingsDeps;
   readonly #session: StompSession;
   readonly #outlet: Outlet;
-  readonly #user: string;
   readonly #presence: PresenceHold;
   readonly #keeper: StompKeeper;
   readonly #deliveries = new Map<StompSubscription, StompDelivery>();
@@ -43,7 +42,6 @@ export class StompReadings {
     outlet: Outlet,
   ) {
     this.#deps = deps;
-    this.#user = who.user;
     this.#presence = who.presence;
     this.#session = session;
     this.#outlet = outlet;
@@ -59,7 +57,7 @@ export class StompReadings {
     const delivery = new StompDelivery(subscription, this.#session, this.#outlet, this.#filter(source));
     const { since, known } = await this.#start(subscription);
     const opened = await this.#deps.feed.open({
-      user: this.#user,
+      ...opener(identity),
       topics: [...topics, ...presence ? topics.map(presenceTopic) : []],
       since,
       personal: source.kind === "person",

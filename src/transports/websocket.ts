@@ -34,6 +34,7 @@ import {
   expired,
   invalid,
   MAX_TOPICS,
+  opener,
   parseSince,
   topicsOf,
   type TransportDeps,
@@ -206,7 +207,7 @@ class Connection implements Sink, Reconnectable {
     const deps = this.#deps;
     await deps.authorize(identity, topics);
     const client = { transport: "websocket", userAgent: this.#agent };
-    const opened = await deps.feed.open({ user: identity.user, topics, since, client }, this);
+    const opened = await deps.feed.open({ ...opener(identity), topics, since, client }, this);
     const { session, reset, presence } = opened;
     this.#session = session;
     this.#settled();
@@ -279,6 +280,7 @@ class Connection implements Sink, Reconnectable {
         }
         await authorize(fresh, [...this.#asked]);
         this.#renew(fresh);
+        session.issuedAt = fresh.issuedAt;
         return { op: "ok" };
       }
       case "subscribe": {

@@ -30,7 +30,7 @@ function feedOf(world: World, { refresh = () => {}, xidSince = 1, ...limits }: O
     chance: () => 0.5,
     refresh: () => Promise.resolve(refresh()),
     control: () => undefined,
-    followed: () => Promise.resolve([]),
+    people: { enter: () => Promise.resolve({ followed: [], admit: () => {}, turnBack: () => {} }) },
     failed: (error) => {
       throw error;
     },

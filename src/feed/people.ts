@@ -1,0 +1,373 @@
+/**
+ * The people who have sessions open here: what they follow, what is hidden from them, and their counts, kept right in the
+ * order of the log.
+ *
+ * Invariants:
+ * - A person's knowledge comes from one snapshot of the database. Rows after that snapshot are added to the counts as the hub
+ *   hands them out; any row that changes more than that (`tidings.*`) has the person read anew.
+ * - The last counts that a session was told are those of the person. They are told a moment after they changed, together
+ *   with whatever else changed in that moment.
+ * - A person is known as long as one of their sessions is open or about to.
+ * @module
+ */
+import { type Chance, type Clock, jitter } from "../clock.ts";
+import { type HiddenRules, hides, type InboxStore, type OpenedInbox } from "../database/inbox_store.ts";
+import { TidingsError } from "../errors.ts";
+import type { Batch } from "../log/batch.ts";
+import { type Cursor, isBehind } from "../log/cursor.ts";
+import { isControl, itemOf, type Row } from "../log/row.ts";
+import type { InboxCount } from "../protocol.ts";
+import type { Entry, People } from "./feed.ts";
+import type { Hub, Subscriber } from "./hub.ts";
+import type { Followed, Session } from "./session.ts";
+import { ALL, userTopic } from "./topic.ts";
+import { revoke, signedOut, signOut, WITHDRAWALS } from "./withdrawal.ts";
+
+/** What the people need. */
+export interface PeopleDeps {
+  hub: Hub;
+  store: InboxStore;
+  clock: Clock;
+  chance: Chance;
+  /** A read that failed; it is tried again. */
+  failed(error: unknown): void;
+}
+
+/** Everybody with a session here. */
+export interface Crowd extends People {
+  /** A session's person was told something by a row of the log. */
+  told(session: Session, count?: InboxCount): void;
+  /** The counts as they are known here, when they are from after this row. */
+  known(session: Session, row: Row): InboxCount | undefined;
+  /** How many people. */
+  readonly size: number;
+}
+
+/** Milliseconds until changed counts are told; with many people longer, so that it stays a small part of the work. */
+const TELL = { least: 50, perPerson: 0.05, most: 2_000 } as const;
+const RETRY = 1_000;
+const ALL_WITHIN = 2_000;
+/** Rows of the window that are added up after a read; with more it is read again. */
+const CATCH_UP = 1_000;
+
+/** Nobody, to begin with. */
+export function createPeople(deps: PeopleDeps): Crowd {
+  const people = new Map<string, Person>();
+  const bySession = new WeakMap<Session, Person>();
+  const changed = new Set<Person>();
+  let telling = false;
+
+  function change(person: Person): void {
+    changed.add(person);
+    if (telling) return;
+    telling = true;
+    deps.clock.after(Math.min(TELL.most, Math.max(TELL.least, people.size * TELL.perPerson)), () => {
+      telling = false;
+      const now = [...changed];
+      changed.clear();
+      for (const one of now) one.tell();
+    });
+  }
+
+  function leave(person: Person): void {
+    if (!person.deserted) return;
+    person.end();
+    changed.delete(person);
+    people.delete(person.user);
+  }
+
+  async function enter({ user, topics, issuedAt, admin }: Parameters<People["enter"]>[0]): Promise<Entry> {
+    let person = people.get(user);
+    if (person === undefined) {
+      person = new Person(user, deps, change);
+      people.set(user, person);
+    }
+    const mine = person;
+    mine.entering++;
+    const back = () => {
+      mine.entering--;
+      leave(mine);
+    };
+    try {
+      const opened = await mine.load(admin === true ? [] : topics);
+      refuse(opened, user, issuedAt);
+      let done = false;
+      return {
+        followed: mine.followed,
+        admit(session, personal) {
+          done = true;
+          if (personal) bySession.set(session, mine);
+          mine.admit(session, personal);
+          session.signal.addEventListener("abort", () => {
+            mine.dismiss(session);
+            leave(mine);
+          }, { once: true });
+          back();
+        },
+        turnBack() {
+          if (!done) back();
+          done = true;
+        },
+      };
+    } catch (error) {
+      back();
+      throw error;
+    }
+  }
+
+  return {
+    enter,
+    async count(user) {
+      return people.get(user)?.count ?? await deps.store.count(user);
+    },
+    told(session, count) {
+      const person = bySession.get(session);
+      if (person === undefined) return;
+      if (count !== undefined) person.sessions.set(session, count);
+      change(person);
+    },
+    known: (session, row) => bySession.get(session)?.after(row),
+    get size() {
+      return people.size;
+    },
+  };
+}
+
+function refuse(opened: OpenedInbox, user: string, issuedAt: number | undefined): void {
+  if (opened.signedOut !== undefined && (issuedAt ?? 0) < opened.signedOut) throw signedOut();
+  if (opened.refused.length === 0) return;
+  throw new TidingsError(
+    "forbidden",
+    `Cannot subscribe: ${user} may not read ${
+      opened.refused.map((topic) => JSON.stringify(topic)).join(", ")
+    }`,
+    {
+      errors: opened.refused.map((topic) => ({
+        field: "topics",
+        message: `${JSON.stringify(topic)} is refused`,
+      })),
+    },
+  );
+}
+
+class Person implements Subscriber {
+  readonly user: string;
+  /** What each was told last; undefined: nothing yet. */
+  readonly sessions = new Map<Session, InboxCount | undefined>();
+  /** Sessions that are about to open. */
+  entering = 0;
+  followed: Followed[] = [];
+  count: InboxCount | undefined;
+  readonly #deps: PeopleDeps;
+  readonly #changed: (person: Person) => void;
+  /** Sessions without the person's own topic: rows that withdraw something reach them from here. */
+  readonly #others = new Set<Session>();
+  readonly #topics = new Set<string>();
+  readonly #ended = new AbortController();
+  #at: Cursor | undefined;
+  #rules: HiddenRules | undefined;
+  #begun = 0;
+  #applied = 0;
+  #reading = false;
+  #again = false;
+  #cancelExpiry: () => void = () => undefined;
+
+  constructor(user: string, deps: PeopleDeps, changed: (person: Person) => void) {
+    this.user = user;
+    this.#deps = deps;
+    this.#changed = changed;
+    deps.hub.watch(this);
+    this.#join(userTopic(user));
+    this.#join(ALL);
+  }
+
+  get deserted(): boolean {
+    return this.entering === 0 && this.sessions.size === 0 && this.#others.size === 0;
+  }
+
+  /** The counts, when they are from after the row. */
+  after(row: Row): InboxCount | undefined {
+    return this.#at !== undefined && isBehind(this.#at, row) ? this.count : undefined;
+  }
+
+  admit(session: Session, personal: boolean): void {
+    if (personal) this.sessions.set(session, this.count);
+    else this.#others.add(session);
+    session.screen = this.#screen();
+  }
+
+  dismiss(session: Session): void {
+    this.sessions.delete(session);
+    this.#others.delete(session);
+  }
+
+  /** Reads what is known of the person anew. */
+  async load(topics: readonly string[] = []): Promise<OpenedInbox> {
+    const { hub, store } = this.#deps;
+    const number = ++this.#begun;
+    const { epoch } = hub.position;
+    const opened = await store.open(this.user, topics);
+    if (number > this.#applied && !this.#ended.signal.aborted) {
+      this.#applied = number;
+      this.#apply(opened, epoch);
+    }
+    return opened;
+  }
+
+  /** From the hub. */
+  deliver(batch: Batch): void {
+    let counted = false;
+    for (const row of batch.rows) {
+      if (!isControl(row)) counted = (this.#counts(row) && this.#add(row)) || counted;
+      else if (row.topic === ALL) this.#reloadLater();
+      else {
+        this.#withdraw(row);
+        this.reload();
+      }
+    }
+    if (counted) this.#changed(this);
+  }
+
+  #withdraw(row: Row): void {
+    for (const session of [...this.#others]) {
+      if (row.type === WITHDRAWALS.signOut) signOut(itemOf(row).data as { before: number }, session);
+      if (row.type === WITHDRAWALS.revoke) {
+        revoke((itemOf(row).data ?? {}) as { topic?: string }, this.user, session, this.#deps);
+      }
+    }
+  }
+
+  /** From the hub: another history. */
+  restart(): void {
+    this.#at = undefined;
+    this.reload();
+  }
+
+  /** Reads anew, soon; once for all who ask meanwhile. */
+  reload(): void {
+    this.#again = true;
+    if (this.#reading || this.#ended.signal.aborted) return;
+    this.#reading = true;
+    this.#read().finally(() => {
+      this.#reading = false;
+      this.#changed(this);
+    });
+  }
+
+  /** Everybody has to: not all at once. */
+  #reloadLater(): void {
+    this.#deps.clock.after(this.#deps.chance() * ALL_WITHIN, () => this.reload());
+  }
+
+  /** Tells the sessions that were told otherwise. What is being read anew is told after that. */
+  tell(): void {
+    const { count } = this;
+    if (count === undefined || this.#reading) return;
+    for (const [session, last] of this.sessions) {
+      if (last?.unread === count.unread && last.unseen === count.unseen) continue;
+      this.sessions.set(session, count);
+      session.tell(count);
+    }
+  }
+
+  end(): void {
+    this.#ended.abort();
+    this.#cancelExpiry();
+    const { hub } = this.#deps;
+    hub.unwatch(this);
+    for (const topic of this.#topics) hub.leave(topic, this);
+  }
+
+  async #read(): Promise<void> {
+    const { clock, chance, failed } = this.#deps;
+    while (this.#again && !this.#ended.signal.aborted) {
+      this.#again = false;
+      try {
+        await this.load();
+      } catch (error) {
+        failed(error);
+        this.#again = true;
+        await clock.sleep(jitter(RETRY, chance), this.#ended.signal).catch(() => undefined);
+      }
+    }
+  }
+
+  #apply(opened: OpenedInbox, epoch: string): void {
+    const { hub } = this.#deps;
+    const { count, rules, stretches } = opened;
+    this.#at = { epoch, ...count.at };
+    this.followed = stretches.map(({ topic, since, until }) => ({
+      topic,
+      since: { epoch, ...since },
+      ...(until === undefined ? {} : { until: { epoch, ...until } }),
+    }));
+    this.#rules = hidesAnything(rules) ? rules : undefined;
+    for (const session of [...this.sessions.keys(), ...this.#others]) session.screen = this.#screen();
+    const topics = new Set([userTopic(this.user), ALL]);
+    for (const { topic, until } of this.followed) if (until === undefined) topics.add(topic);
+    for (const topic of topics) this.#join(topic);
+    for (const topic of this.#topics) {
+      if (topics.has(topic)) continue;
+      this.#topics.delete(topic);
+      hub.leave(topic, this);
+    }
+    this.count = { unread: count.unread, unseen: count.unseen };
+    this.#expect(count.expiry);
+    // What the hub has handed out already, and the snapshot did not have.
+    const since = hub.window.read(
+      this.#at,
+      hub.position,
+      (row) => !isControl(row) && this.#counts(row),
+      CATCH_UP,
+    );
+    if (since === undefined || since.rows.length >= CATCH_UP) this.#again = true;
+    else for (const row of since.rows) this.#add(row);
+    this.#changed(this);
+  }
+
+  /** Whether this row is in the inbox, shown, and not in the counts yet. */
+  #counts(row: Row): boolean {
+    if (row.transient === true || this.#at === undefined || isBehind(this.#at, row)) return false;
+    if (this.#rules !== undefined && hides(this.#rules, row)) return false;
+    if (row.topic === ALL || row.topic === userTopic(this.user)) return true;
+    return this.followed.some(({ topic, since, until }) =>
+      topic === row.topic && (since === undefined || !isBehind(since, row)) &&
+      (until === undefined || isBehind(until, row))
+    );
+  }
+
+  #add(row: Row): boolean {
+    if (this.count === undefined) return false;
+    this.count = { unread: this.count.unread + 1, unseen: this.count.unseen + 1 };
+    if (row.expiresAt !== undefined && row.expiresAt < this.#expiry) this.#expect(row.expiresAt);
+    return true;
+  }
+
+  #expiry = Infinity;
+
+  /** The counts change by themselves then. */
+  #expect(expiry: number | undefined): void {
+    const { clock, chance } = this.#deps;
+    this.#cancelExpiry();
+    this.#expiry = expiry ?? Infinity;
+    if (expiry === undefined) return;
+    const wait = Math.max(0, expiry - clock.now()) + jitter(200, chance);
+    this.#cancelExpiry = clock.after(wait, () => this.reload());
+  }
+
+  #screen(): ((row: Row) => boolean) | undefined {
+    const rules = this.#rules;
+    return rules === undefined ? undefined : (row) => hides(rules, row);
+  }
+
+  #join(topic: string): void {
+    if (this.#topics.has(topic)) return;
+    this.#topics.add(topic);
+    this.#deps.hub.join(topic, this);
+  }
+}
+
+/** Whether the rules hide anything at all. */
+export function hidesAnything(rules: HiddenRules): boolean {
+  return rules.off || rules.offTopics.length > 0 || rules.offTypes.length > 0;
+}
