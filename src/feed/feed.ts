@@ -50,7 +50,7 @@ export interface Entry {
 
 /** How to serve. */
 export interface FeedOptions {
-  /** Rows of one page. @default 100 */
+  /** Rows of one page: fewer cost a query too often, more a client that reads slowly. @default 500 */
   page?: number;
   /** History reads at a time. @default 8 */
   readers?: number;
@@ -140,7 +140,7 @@ export function createFeed(
     failed(error: unknown): void;
   },
 ): Feed {
-  const { page = 100, readers = 8, sessions: most = 50_000, perUser = 100, drain } = options;
+  const { page = 500, readers = 8, sessions: most = 50_000, perUser = 100, drain } = options;
   const { hub, store, clock, chance } = deps;
   const history = createHistory(store, readers);
   const open = new Map<Session, Reconnectable>();
