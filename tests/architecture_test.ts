@@ -27,7 +27,7 @@ const LAYERS = [
   ["feed/", "auth/"],
   ["api/", "transports/", "push/", "schedule/", "demo/"],
   ["config.ts", "app.ts"],
-  ["gateway.ts", "dev_secret.ts", "logging.ts", "reference.ts"],
+  ["gateway.ts", "dev_secret.ts", "dev_vapid.ts", "logging.ts", "reference.ts"],
   ["program.ts"],
   ["main.ts", "cli.ts", "build.ts"],
 ];
