@@ -28,7 +28,7 @@ import { allowOrigins, authenticate, type AuthEnv } from "./auth/middleware.ts";
 import { createOrigins } from "./auth/origin.ts";
 import { createTicketStore } from "./auth/ticket_store.ts";
 import { createTickets } from "./auth/ticket.ts";
-import { createVerifier, type KeySource } from "./auth/token.ts";
+import { createVerifier, type KeySource, mint } from "./auth/token.ts";
 import type { Chance, Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createInboxStore } from "./database/inbox_store.ts";
@@ -36,6 +36,7 @@ import { createLogStore, type LogStore } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
 import { publishStore } from "./database/publish_store.ts";
 import { createControl } from "./feed/control.ts";
+import { demoRoutes } from "./demo/routes.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
 import { createPeople } from "./feed/people.ts";
@@ -233,7 +234,11 @@ export function createGateway(deps: GatewayDeps): Gateway {
       await next();
     }),
     allowOrigins: allowOrigins(origins),
-    open: [assets({ scripts: SCRIPTS, built: !config.dev }), workerRoutes(pushes)],
+    open: [
+      assets({ scripts: config.dev ? [...SCRIPTS, "demo.js"] : SCRIPTS, built: !config.dev }),
+      workerRoutes(pushes),
+      ...(config.dev ? [demoRoutes({ mint: demoMint(), run: demoRun })] : []),
+    ],
     routes: [
       ticketRoutes({ tickets }),
       notificationRoutes({ sender, budget }),
@@ -291,6 +296,21 @@ export function createGateway(deps: GatewayDeps): Gateway {
       return server.url;
     },
   };
+
+  /** Tokens for the demo's members, where this gateway makes tokens at all. */
+  function demoMint(): ((user: string) => Promise<string>) | undefined {
+    if (!("secret" in deps.key)) return undefined;
+    const { secret } = deps.key;
+    const claims = {
+      ...(issuer?.[0] === undefined ? {} : { iss: issuer[0] }),
+      ...(audience?.[0] === undefined ? {} : { aud: audience[0] }),
+    };
+    return (user) => mint(secret, { sub: user, ...claims }, 600, clock);
+  }
+
+  async function demoRun(statement: string, values: (string | number)[]): Promise<void> {
+    await database.query((sql) => sql.unsafe(statement, values), 10_000);
+  }
 
   /** Ready: the log was read a moment ago, and nobody is being sent away. */
   async function ready(): Promise<Readiness> {

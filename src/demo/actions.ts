@@ -1,7 +1,5 @@
 /**
- * What the members of the demo can do: each a plain statement on the climbing application's own tables
- * (`sql/demo/climbing.sql`), run as it is shown. The notification is made by the tables' triggers, or, for a job's progress,
- * by one call.
+ * What the members of the demo can do: each one statement of plain SQL, run as it is shown.
  * @module
  */
 
@@ -14,9 +12,7 @@ export type Member = typeof MEMBERS[number];
 export interface Action {
   name: string;
   label: string;
-  /** Who hears of it. */
-  rings: "the other" | "oneself" | "both";
-  /** The statement; `$1` is who acts, `$2` the other one, `$3` how much of a job is done. */
+  /** The statement; `:me` is who acts, `:you` the other one, `:done` how much of a job is done. */
   sql: string;
 }
 
@@ -25,18 +21,68 @@ export const ACTIONS: readonly Action[] = [
   {
     name: "match_requested",
     label: "Ask for a match",
-    rings: "the other",
-    sql: `select tidings.send(
-  topic => 'user:' || $2, type => 'match.requested',
-  title => initcap($1) || ' wants to climb with you', body => 'Saturday, 10:00, Peakers Jongno')`,
+    sql: `select tidings.send('user:' || :you,
+  type  => 'match.requested', sender => :me,
+  title => initcap(:me) || ' wants to climb with you',
+  body  => 'Saturday, 10:00, Peakers Jongno', link => '#match')`,
   },
   {
-    name: "job",
+    name: "match_made",
+    label: "Accept it",
+    sql: `select tidings.send('user:' || :you,
+  type  => 'match.made', sender => :me,
+  title => initcap(:me) || ' accepted your match',
+  body  => 'See you at the wall', link => '#match')`,
+  },
+  {
+    name: "opponent_ready",
+    label: "I am ready",
+    sql: `select tidings.send('user:' || :you,
+  type  => 'match.ready', sender => :me, transient => true,
+  title => initcap(:me) || ' is at the wall')`,
+  },
+  {
+    name: "match_cancelled",
+    label: "Cancel it",
+    sql: `select tidings.send('user:' || :you,
+  type  => 'match.cancelled', sender => :me,
+  title => initcap(:me) || ' cancelled your match')`,
+  },
+  {
+    name: "post_liked",
+    label: "Like a post",
+    sql: `select tidings.send('user:' || :you,
+  type  => 'post.liked', sender => :me,
+  title => initcap(:me) || ' liked your post',
+  body  => 'Three sessions for one arete', link => '#post')`,
+  },
+  {
+    name: "route_completed",
+    label: "Send a route",
+    sql: `select tidings.send(array['user:' || :me, 'user:' || :you],
+  type  => 'route.completed', sender => :me,
+  title => initcap(:me) || ' climbed the blue V5')`,
+  },
+  {
+    name: "personal_record",
+    label: "Personal record",
+    sql: `select tidings.send('user:' || :me,
+  type  => 'record.personal',
+  title => 'A new personal record', body => 'V6, on the first of March')`,
+  },
+  {
+    name: "ranking_changed",
+    label: "Move up",
+    sql: `select tidings.send('all',
+  type  => 'ranking.changed', sender => :me,
+  title => initcap(:me) || ' leads the ranking of this week')`,
+  },
+  {
+    name: "answer",
     label: "Ask the coach",
-    rings: "oneself",
-    sql: `select tidings.send(
-  topic => 'user:' || $1, title => 'The coach is thinking …',
-  data => jsonb_build_object('progress', $3::float),
+    sql: `select tidings.send('user:' || :me,
+  title => 'The coach writes your plan',
+  data  => jsonb_build_object('progress', :done::float8),
   collapse_key => 'coach', transient => true)`,
   },
 ];
@@ -46,17 +92,36 @@ export function other(member: Member): Member {
   return member === "jisoo" ? "alex" : "jisoo";
 }
 
-/** The values of a statement's parameters; only those it has. */
-export function valuesOf({ sql }: Action, member: Member, progress: number): (string | number)[] {
-  const most = Math.max(0, ...[...sql.matchAll(/\$(\d)/g)].map(([, digit]) => Number(digit)));
-  return [member, other(member), progress].slice(0, most);
+/** Whether it is a job that goes on for a while. */
+export function isJob({ sql }: Action): boolean {
+  return sql.includes(":done");
+}
+
+/** The statement with numbered parameters, and their values. */
+export function bound(
+  action: Action,
+  member: Member,
+  done: number,
+): { sql: string; values: (string | number)[] } {
+  const names: string[] = [];
+  const sql = action.sql.replace(PARAMETER, (_, name: string) => {
+    if (!names.includes(name)) names.push(name);
+    // a text that stands alone has no type for the server to see
+    return `$${names.indexOf(name) + 1}${name === "done" ? "" : "::text"}`;
+  });
+  return { sql, values: names.map((name) => valueOf(name, member, done)) };
 }
 
 /** The statement as somebody would type it. */
-export function written(action: Action, member: Member, progress = 0.5): string {
-  const values = [member, other(member), progress];
-  return action.sql.replace(/\$(\d)(::\w+)?/g, (_, digit) => {
-    const value = values[Number(digit) - 1];
+export function written(action: Action, member: Member, done = 0.5): string {
+  return action.sql.replace(PARAMETER, (_, name: string) => {
+    const value = valueOf(name, member, done);
     return typeof value === "number" ? String(value) : `'${value}'`;
   });
+}
+
+const PARAMETER = /(?<!:):(me|you|done)\b/g;
+
+function valueOf(name: string, member: Member, done: number): string | number {
+  return name === "me" ? member : name === "you" ? other(member) : done;
 }

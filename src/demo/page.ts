@@ -7,7 +7,7 @@ import { systemClock } from "../clock.ts";
 import "../client/bell.ts";
 import { connect, type Snapshot, type TidingsClient, type Transport, TRANSPORTS } from "../client/mod.ts";
 import { realWorld } from "../client/world.ts";
-import { type Action, ACTIONS, type Member, written } from "./actions.ts";
+import { type Action, ACTIONS, isJob, type Member, written } from "./actions.ts";
 import { Network } from "./network.ts";
 
 const NAMES: Record<Member, string> = { jisoo: "Jisoo", alex: "Alex" };
@@ -69,7 +69,7 @@ class DemoMember extends LitElement {
               ? this.#network.up ? state : "no network, trying"
               : "tab closed"}</p></div>
         ${this.#client
-          ? html`<tidings-bell .client=${this.#client} toast-seconds="4"></tidings-bell>`
+          ? html`<tidings-bell .client=${this.#client} toast-seconds="3"></tidings-bell>`
           : html`<span class="gone">closed</span>`}
       </header>
       <section aria-label="What ${name} does">
@@ -177,7 +177,7 @@ class DemoMember extends LitElement {
   async #act(action: Action): Promise<void> {
     this.shown = action;
     this.#error = "";
-    const steps = action.sql.includes("$3") ? [0.1, 0.3, 0.5, 0.7, 0.9, 1] : [0];
+    const steps = isJob(action) ? [0.1, 0.3, 0.5, 0.7, 0.9, 1] : [0];
     try {
       for (const [index, progress] of steps.entries()) {
         if (index > 0) await systemClock.sleep(STEP);

@@ -8,7 +8,7 @@ import { type Context, Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { readFile } from "node:fs/promises";
 import { TidingsError } from "../errors.ts";
-import { type Action, ACTIONS, type Member, MEMBERS, valuesOf } from "./actions.ts";
+import { type Action, ACTIONS, bound, type Member, MEMBERS } from "./actions.ts";
 
 /** What the demo works with. */
 export interface DemoDeps {
@@ -59,7 +59,8 @@ export function demoRoutes({ mint, run }: DemoDeps): Hono {
   return app;
 
   async function perform(action: Action, member: Member, progress: number): Promise<void> {
-    await run(action.sql, valuesOf(action, member, progress));
+    const { sql, values } = bound(action, member, progress);
+    await run(sql, values);
   }
 }
 
