@@ -360,7 +360,7 @@ export const style: CSSResult = css`
     z-index: calc(var(--tidings-layer, 1000) + 1);
     inset-block: var(--tidings-toasts-top, auto) var(--tidings-toasts-bottom, 1rem);
     inset-inline: var(--tidings-toasts-start, auto) var(--tidings-toasts-end, 1rem);
-    inline-size: min(22rem, calc(100vw - 2rem));
+    inline-size: var(--tidings-toasts-width, min(22rem, calc(100vw - 2rem)));
     display: flex;
     flex-direction: column;
     gap: 0.5rem;

@@ -1,0 +1,128 @@
+import axe from "axe-core";
+import assert from "node:assert/strict";
+import type { Page } from "playwright-core";
+import { ACTIONS } from "../../src/demo/actions.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway } from "../helpers/gateway.ts";
+import { startBrowser, type TestBrowser } from "./chromium.ts";
+
+function shows(name: string, run: (page: Page, browser: TestBrowser, url: string) => Promise<void>): void {
+  Deno.test(`the demo ${name}`, async () => {
+    await using database = await testDatabase();
+    await using gateway = await startGateway(database, { env: { TIDINGS_DEV: "1" } });
+    await using browser = await startBrowser();
+    const context = await browser.context({
+      viewport: { width: 1180, height: 800 },
+      reducedMotion: "reduce",
+    });
+    const page = await context.newPage();
+    await page.goto(gateway.url);
+    await page.getByText("live over WebSocket").nth(1).waitFor();
+    await run(page, browser, gateway.url);
+  });
+}
+
+const member = (page: Page, name: string) => page.locator(`demo-member[member=${name}]`);
+const toast = (page: Page, name: string) => member(page, name).locator("tidings-bell .toast");
+
+shows("rings the other one's bell with the statement that it shows, for every button", async (page) => {
+  for (const { name, label } of ACTIONS) {
+    await member(page, "jisoo").getByRole("button", { name: label, exact: true }).click();
+    const statement = await member(page, "jisoo").locator("pre.sql").textContent();
+    assert.match(statement!, /tidings\.send\(|insert into|update|delete/);
+    const hears = name === "personal_record" || name === "answer" ? "jisoo" : "alex";
+    await toast(page, hears).first().waitFor();
+    await page.evaluate(() => {
+      for (const bell of document.querySelectorAll("tidings-bell")) {
+        for (const close of bell.shadowRoot!.querySelectorAll<HTMLElement>(".toast .icon")) close.click();
+      }
+    });
+  }
+  assert.equal(await page.locator(".error").count(), 0);
+});
+
+shows("goes over each transport that is forced, with the cursor kept", async (page) => {
+  for (
+    const [label, state] of [["SSE", "SSE"], ["Long-poll", "Long-poll"], ["WebSocket", "WebSocket"]] as const
+  ) {
+    await member(page, "alex").getByRole("button", { name: label, exact: true }).click();
+    await member(page, "alex").getByText(`live over ${state}`).waitFor();
+    await member(page, "jisoo").getByRole("button", { name: "Like a post" }).click();
+    await toast(page, "alex").getByText("Jisoo liked your post").waitFor();
+    await toast(page, "alex").locator(".icon").click();
+    assert.match((await member(page, "alex").locator(".cursor code").textContent())!, /^[0-9a-z]+-\d+/);
+  }
+});
+
+shows("delivers what was missed while the network was cut, and while the tab was closed", async (page) => {
+  await member(page, "alex").getByRole("button", { name: "Cut the network" }).click();
+  await member(page, "jisoo").getByRole("button", { name: "Ask for a match" }).click();
+  await member(page, "alex").getByText("no network, trying").waitFor();
+  await member(page, "alex").getByRole("button", { name: "Mend the network" }).click();
+  await toast(page, "alex").getByText("Jisoo wants to climb with you").waitFor();
+
+  await member(page, "alex").getByRole("button", { name: "Close the tab" }).click();
+  await member(page, "alex").getByText("tab closed").waitFor();
+  await member(page, "jisoo").getByRole("button", { name: "Cancel it" }).click();
+  await member(page, "jisoo").locator(".frames li").first().waitFor();
+  await member(page, "alex").getByRole("button", { name: "Open it again" }).click();
+  await toast(page, "alex").getByText("Jisoo cancelled your match").waitFor();
+  assert.equal(await toast(page, "alex").count(), 1);
+});
+
+shows("fits a phone without scrolling sideways, both bells in sight, and axe finds nothing", async (page) => {
+  for (const viewport of [{ width: 390, height: 844 }, { width: 1180, height: 800 }]) {
+    await page.setViewportSize(viewport);
+    const { wide, bells } = await page.evaluate(() => ({
+      wide: document.documentElement.scrollWidth - innerWidth,
+      bells: [...document.querySelectorAll("tidings-bell")].filter((bell) => {
+        const { top, bottom } = bell.getBoundingClientRect();
+        return top >= 0 && bottom <= innerHeight;
+      }).length,
+    }));
+    assert.ok(wide <= 0, `${wide} px too wide`);
+    assert.equal(bells, 2);
+    // evaluated as the tests' own, where the page's policy does not reach
+    await page.addInitScript(axe.source);
+    await page.reload();
+    await page.getByText("live over WebSocket").nth(1).waitFor();
+    const violations = await page.evaluate(async () => {
+      const { axe } = globalThis as never as {
+        axe: {
+          run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
+        };
+      };
+      return (await axe.run()).violations.map((
+        { id, nodes },
+      ) => [id, ...nodes.map((node) => `${node.html} ${node.failureSummary}`)]);
+    });
+    assert.deepEqual(violations, [], `${viewport.width} px wide`);
+  }
+});
+
+Deno.test("the demo is in dev mode only, and no other site can use it", async () => {
+  await using database = await testDatabase();
+  await using plain = await startGateway(database);
+  for (const path of ["/", "/demo/token?member=alex", "/demo.js"]) {
+    const response = await fetch(`${plain.url}${path}`);
+    assert.equal(response.status, 404, path);
+    await response.body?.cancel();
+  }
+  await using dev = await startGateway(database, { env: { TIDINGS_DEV: "1" } });
+  const post = (headers: Record<string, string>, body: unknown) =>
+    fetch(`${dev.url}/demo/run`, { method: "POST", headers, body: JSON.stringify(body) });
+  const json = { "content-type": "application/json" };
+  const wanted: [Promise<Response>, number][] = [
+    [post({ ...json, "sec-fetch-site": "cross-site" }, { action: "match_made", member: "alex" }), 403],
+    [post({ "content-type": "text/plain" }, { action: "match_made", member: "alex" }), 415],
+    [post(json, { action: "drop table", member: "alex" }), 400],
+    [post(json, { action: "match_made", member: "mallory" }), 400],
+    [post(json, { action: "answer", member: "alex", progress: 7 }), 400],
+    [post(json, { action: "match_made", member: "alex" }), 204],
+    [fetch(`${dev.url}/demo/token?member=mallory`), 400],
+  ];
+  for (const [response, status] of wanted) {
+    assert.equal((await response).status, status);
+    await (await response).body?.cancel();
+  }
+});
