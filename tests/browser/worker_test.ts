@@ -35,6 +35,8 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
   const app = new Hono();
   const worker = await bundleScript(SCRIPTS["worker.js"]!);
   app.get("/worker.js", (c) => c.body(worker, 200, { "content-type": "text/javascript" }));
+  const client = await bundleScript(SCRIPTS["client.js"]!);
+  app.get("/client.js", (c) => c.body(client, 200, { "content-type": "text/javascript" }));
   app.get("/app/*", (c) => c.html("<!doctype html><title>App</title><link rel=icon href=data:,>"));
   app.get("/state", async (c) => {
     const [receipt] = await sql`select state from tidings.receipt where user_id = 'ann'`;
@@ -64,23 +66,22 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
     });
     const serviceWorker = await registering;
 
-    // what PushManager.subscribe would give, if there were a push service
-    const response = await fetch(`${origin}/v1/devices/chromium`, {
-      method: "PUT",
-      headers: { "content-type": "application/json", as: "ann" },
-      body: JSON.stringify({
-        kind: "webpush",
-        endpoint: "https://push.example/1",
-        keys: subscriptionKeys(await makeReceiver()),
-      }),
-    });
-    const { token } = await response.json();
-    await page.evaluate(({ base, token }) => {
+    // the page's own way, with a subscription in the place of the push service that is not there
+    const device = await page.evaluate(async ({ keys, client }) => {
       const told: unknown[] = [];
       Object.assign(globalThis, { told });
       navigator.serviceWorker.addEventListener("message", ({ data }) => told.push(data));
-      navigator.serviceWorker.controller?.postMessage({ tidings: "device", base, token });
-    }, { base: `${origin}/`, token });
+      const subscription = {
+        toJSON: () => ({ endpoint: "https://push.example/1", expirationTime: null, keys }),
+      };
+      PushManager.prototype.subscribe = () => Promise.resolve(subscription as unknown as PushSubscription);
+      const { enablePush } = await import(client);
+      const asAnn: typeof fetch = (input, init) =>
+        fetch(input, { ...init, headers: { ...init?.headers, as: "ann" } });
+      return await enablePush({ fetch: asAnn, token: "not looked at here" });
+    }, { keys: subscriptionKeys(await makeReceiver()), client: "/client.js" });
+    const [known] = await sql`select user_id, id, kind from tidings.device`;
+    assert.deepEqual(known, { user_id: "ann", id: device.device, kind: "webpush" });
 
     const devtools = await context.newCDPSession(page);
     const registered = Promise.withResolvers<string>();
