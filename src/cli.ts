@@ -1,5 +1,5 @@
 /**
- * The commands beside the server: `deno task token`, `deno task vapid` and `deno task docs`.
+ * The commands beside the server: `deno task token`, `deno task vapid`, `deno task docs`, and `health` for containers.
  * @module
  */
 import { readFile, writeFile } from "node:fs/promises";
@@ -18,9 +18,19 @@ const USAGE = `deno task token --sub 42 [--subscribe 'room:*']… [--publish 'ro
 deno task vapid --subject mailto:you@example.com
   prints a new pair of keys for Web Push, as lines for the environment
 deno task docs
-  makes the tables of settings and errors in README.md anew`;
+  makes the tables of settings and errors in README.md anew
+deno run -A src/cli.ts health
+  whether the gateway that has these settings answers on this machine: exit code 0 or 1`;
 
-const COMMANDS: Readonly<Record<string, (args: string[]) => Promise<string>>> = { token, vapid, docs };
+/** Milliseconds that the gateway may take to say that it is there. */
+const HEALTH_TIMEOUT = 3_000;
+
+const COMMANDS: Readonly<Record<string, (args: string[]) => Promise<string>>> = {
+  token,
+  vapid,
+  docs,
+  health,
+};
 
 if (import.meta.main) {
   const [command = "", ...args] = Deno.args;
@@ -83,6 +93,22 @@ async function docs(): Promise<string> {
   const readme = new URL("../README.md", import.meta.url);
   await writeFile(readme, withTables(await readFile(readme, "utf8")));
   return "README.md is current";
+}
+
+async function health(args: string[]): Promise<string> {
+  read(args, {});
+  const { host, port } = readConfig().http;
+  const here = host === "0.0.0.0" ? "127.0.0.1" : host === "::" ? "::1" : host;
+  const url = `http://${here.includes(":") ? `[${here}]` : here}:${port}/healthz`;
+  try {
+    const response = await fetch(url, { signal: AbortSignal.timeout(HEALTH_TIMEOUT) });
+    await response.body?.cancel();
+    if (!response.ok) throw new Error(`it answered ${response.status}`);
+    return `${url} answers`;
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new StartError(`Cannot reach the gateway at ${url}: ${reason}`, { cause: error });
+  }
 }
 
 type Options = NonNullable<NonNullable<Parameters<typeof parseArgs>[0]>["options"]>;

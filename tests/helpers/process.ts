@@ -37,16 +37,18 @@ export function start(
   return startCommand(Deno.execPath(), ["run", "-q", "-A", join(ROOT, script), ...args], env, cwd);
 }
 
-/** Starts any command so. */
+/** Starts any command so, and as another user if one is given. */
 export function startCommand(
   command: string,
   args: string[],
   env: Record<string, string> = {},
   cwd: string = ROOT,
+  user: { uid: number; gid: number } | undefined = undefined,
 ): Process {
   const child = new Deno.Command(command, {
     args,
     cwd,
+    ...user,
     clearEnv: true,
     env: { ...inherited(), NO_COLOR: "1", ...env },
     stdin: "null",

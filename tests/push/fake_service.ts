@@ -23,6 +23,8 @@ export interface Reply {
 export interface FakeService extends AsyncDisposable {
   origin: string;
   received: Received[];
+  /** Resolves when something more comes in. */
+  next(): Promise<void>;
 }
 
 /** Starts one; `answer` decides about each request. */
@@ -30,6 +32,7 @@ export async function fakeService(
   answer: (request: Received) => Reply | Promise<Reply> = () => ({ status: 201 }),
 ): Promise<FakeService> {
   const received: Received[] = [];
+  let came = Promise.withResolvers<void>();
   const server = createServer((request, response) => {
     const parts: Uint8Array[] = [];
     request.on("data", (part: Uint8Array) => parts.push(part));
@@ -40,6 +43,8 @@ export async function fakeService(
         body: new Uint8Array(Buffer.concat(parts)),
       };
       received.push(seen);
+      came.resolve();
+      came = Promise.withResolvers();
       const { status, headers, body } = await answer(seen);
       response.writeHead(status, headers);
       response.end(body);
@@ -50,6 +55,7 @@ export async function fakeService(
   return {
     origin: `http://127.0.0.1:${port}`,
     received,
+    next: () => came.promise,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise<void>((closed) => server.close(() => closed()));
