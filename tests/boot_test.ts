@@ -19,6 +19,29 @@ async function place() {
   };
 }
 
+Deno.test("started without any setting, it prints two curl lines that work when pasted", async () => {
+  await using here = await place();
+  await using gateway = start(MAIN, [], { TIDINGS_DATA: here.data, PORT: "0" });
+  const [, listen = ""] = await gateway.until(/^(curl -N .*\/v1\/feed')$/m);
+  const [, send = ""] = await gateway.until(/^(curl -H .*\/v1\/topics\/.*)$/m);
+  await using listener = startCommand("bash", ["-c", `exec ${listen} -s`]);
+  await listener.until(/event: tidings\.welcome/);
+  await using sender = startCommand("bash", ["-c", `${send} -s -i`]);
+  const { stdout } = await sender.ended;
+  const [, id] = /^HTTP\/1\.1 201 [^]*"ids":\["?(\d+)/.exec(stdout) ?? [];
+  assert.ok(id !== undefined, stdout);
+  const [, item = ""] = await listener.until(/event: notification\n(?:id: .*\n)?data: (.*)\n/);
+  const { id: received, topic, title, body } = JSON.parse(item);
+  assert.deepEqual({ received: String(received), topic, title, body }, {
+    received: id,
+    topic: "user:me",
+    title: "It works",
+    body: "Hello from curl",
+  });
+  gateway.signal("SIGTERM");
+  assert.equal((await gateway.ended).code, 0);
+});
+
 Deno.test("a port that is in use is one line, and exit code 1", async () => {
   await using here = await place();
   await using database = await testDatabase();

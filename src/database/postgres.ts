@@ -8,7 +8,7 @@
  */
 import postgres from "postgres";
 import type { Clock } from "../clock.ts";
-import { TidingsError } from "../errors.ts";
+import { StartError, TidingsError } from "../errors.ts";
 import type { Service } from "../service.ts";
 
 /** The driver's tagged template. */
@@ -96,7 +96,9 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
     name: "database",
     async start() {
       sql ??= open();
-      await database.sql`select 1`;
+      await database.sql`select 1`.catch((error) => {
+        throw withoutPooler(error) ?? error;
+      });
     },
     async stop() {
       const closing = sql;
@@ -151,4 +153,17 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
     sql = open();
     dead.end({ timeout: 0 }).then(undefined, () => undefined);
   }
+}
+
+/** What a pooler says that does not take settings at connect, as what to do about it. */
+function withoutPooler(error: unknown): StartError | undefined {
+  const cause = (error as Error).cause;
+  if (!(cause instanceof Error) || !cause.message.startsWith("unsupported startup parameter")) {
+    return undefined;
+  }
+  return new StartError(
+    "Cannot use the database: DATABASE_URL leads to a pooler in transaction mode. Set LISTEN_DATABASE_URL to a direct connection to " +
+      "the same database beside it",
+    { cause },
+  );
 }

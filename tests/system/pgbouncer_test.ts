@@ -45,11 +45,21 @@ Deno.test("behind PgBouncer in transaction mode everything works, with a direct 
   assert.doesNotMatch(stdout, /does not ring|prepared statement/);
 });
 
-Deno.test("behind PgBouncer without LISTEN_DATABASE_URL it says which setting is missing", async () => {
+Deno.test("behind PgBouncer without LISTEN_DATABASE_URL it does not start, and says which setting is missing", async () => {
   await using database = await testDatabase({ migrated: false });
-  for (const settings of [{}, { ignore_startup_parameters: "statement_timeout,extra_float_digits" }]) {
-    await using pooler = await pgbouncer(database, settings as Record<string, string>);
-    await using gateway = gatewayProcess(freePort(), { DATABASE_URL: pooler.url });
-    await gateway.until(/LISTEN_DATABASE_URL/);
-  }
+  await using pooler = await pgbouncer(database);
+  await using gateway = gatewayProcess(freePort(), { DATABASE_URL: pooler.url });
+  const { code, stderr } = await gateway.ended;
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /^Cannot use the database: .* pooler in transaction mode\. Set LISTEN_DATABASE_URL .*\n$/,
+  );
+});
+
+Deno.test("behind a PgBouncer that lets everything pass, the bell that does not ring is told with the setting", async () => {
+  await using database = await testDatabase({ migrated: false });
+  await using pooler = await pgbouncer(database, { ignore_startup_parameters: "statement_timeout" });
+  await using gateway = gatewayProcess(freePort(), { DATABASE_URL: pooler.url });
+  await gateway.until(/The bell does not ring: LISTEN_DATABASE_URL must reach the server directly/);
 });
