@@ -271,11 +271,11 @@ export function createFeed(
         entry.admit(session, personal);
         open.set(session, sink);
         const presence = hold(session, request);
-        session.signal.addEventListener("abort", () => {
+        session.onEnd(() => {
           open.delete(session);
           release();
           presence.close();
-        }, { once: true });
+        });
         return reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
         entry?.turnBack();

@@ -80,7 +80,10 @@ export class Session implements Subscriber {
   readonly #followed = new Set<string>();
   /** Which stretches of a topic count, until the position is past their bounds. */
   readonly #stretches = new Map<string, Omit<Followed, "topic">[]>();
-  readonly #ended = new AbortController();
+  #closed = false;
+  /** Made when it is asked for: most sessions never are. */
+  #abort: AbortController | undefined;
+  readonly #endings: (() => void)[] = [];
   /** Its own position while it catches up; undefined: live, the hub's. */
   #position: Cursor | undefined;
   /** What the client holds beyond the hub's position. */
@@ -136,12 +139,20 @@ export class Session implements Subscriber {
   }
 
   get closed(): boolean {
-    return this.#ended.signal.aborted;
+    return this.#closed;
   }
 
   /** Aborted when the session ends. */
   get signal(): AbortSignal {
-    return this.#ended.signal;
+    this.#abort ??= new AbortController();
+    if (this.#closed) this.#abort.abort();
+    return this.#abort.signal;
+  }
+
+  /** Runs once when the session ends; at once when it has. */
+  onEnd(run: () => void): void {
+    if (this.#closed) run();
+    else this.#endings.push(run);
   }
 
   /** Whether the hub delivers to it. */
@@ -247,10 +258,12 @@ export class Session implements Subscriber {
   /** Ends without telling the sink. */
   end(): void {
     if (this.closed) return;
-    this.#ended.abort();
+    this.#closed = true;
+    this.#abort?.abort();
     this.#deps.hub.unwatch(this);
     for (const topic of this.#topics) this.#deps.hub.leave(topic, this);
     for (const { resolve } of this.#backfills.splice(0)) resolve();
+    for (const run of this.#endings.splice(0)) run();
     this.#drained?.();
   }
 

@@ -92,12 +92,10 @@ class EventStream implements Sink, Reconnectable {
     heart.add(this);
     this.#response.on("drain", () => session.drained());
     this.#response.once("close", () => session.end());
-    const leave = () => {
+    session.onEnd(() => {
       heart.remove(this);
       cancelExpiry();
-    };
-    if (session.closed) leave();
-    else session.signal.addEventListener("abort", leave, { once: true });
+    });
     this.#write(Buffer.from(welcome));
     for (const run of this.#held.splice(0)) run();
   }

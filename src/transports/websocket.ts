@@ -103,7 +103,8 @@ class Connection implements Sink, Reconnectable {
   readonly #ws: WebSocket;
   readonly #socket: Socket;
   readonly #deps: TransportDeps & { heart: Heart; failed(error: unknown): void };
-  readonly #query: URLSearchParams;
+  /** What was asked for, path and query. */
+  readonly #target: string;
   readonly #agent: string | undefined;
   /** What it may publish. */
   readonly #talk: TokenBucket;
@@ -134,7 +135,7 @@ class Connection implements Sink, Reconnectable {
     this.#deps = deps;
     this.#agent = request.headers["user-agent"];
     this.#talk = new TokenBucket(PUBLISH_RATE, deps.clock.now());
-    this.#query = new URL(request.url ?? "/", "http://localhost").searchParams;
+    this.#target = request.url ?? "/";
     this.#cancelDeadline = deps.clock.after(WEBSOCKET_LIMITS.helloTimeout, () => this.close(helloMissing()));
     this.#inlet = new Inlet(ws, socket, {
       clock: deps.clock,
@@ -200,7 +201,8 @@ class Connection implements Sink, Reconnectable {
     const credentials = await readCredentials(headOf(request, true), this.#deps.credentials);
     if (credentials.kind === "none") return;
     this.#inlet.trust();
-    await this.#open(credentials.identity, parseSince(this.#query.get("since")), topicsOf(this.#query));
+    const query = queryOf(this.#target);
+    await this.#open(credentials.identity, parseSince(query.get("since")), topicsOf(query));
   }
 
   async #open(identity: Identity, since: Since, topics: string[]): Promise<void> {
@@ -254,8 +256,9 @@ class Connection implements Sink, Reconnectable {
         }
         const identity = await this.#deps.credentials.verifier.verify(frame.token);
         this.#inlet.trust();
-        const topics = frame.topics === undefined ? topicsOf(this.#query) : checkTopics(frame.topics);
-        return await this.#open(identity, parseSince(frame.since ?? this.#query.get("since")), topics);
+        const query = queryOf(this.#target);
+        const topics = frame.topics === undefined ? topicsOf(query) : checkTopics(frame.topics);
+        return await this.#open(identity, parseSince(frame.since ?? query.get("since")), topics);
       }
       const answer = await this.#perform(frame, this.#session, this.#identity);
       if (!this.#closed) this.#send({ ...answer, ...(frame.ref === undefined ? {} : { ref: frame.ref }) });
@@ -382,6 +385,10 @@ function helloMissing(): TidingsError {
     "request_timeout",
     `Cannot wait on: no hello within ${WEBSOCKET_LIMITS.helloTimeout / 1_000} s`,
   );
+}
+
+function queryOf(target: string): URLSearchParams {
+  return new URL(target, "http://localhost").searchParams;
 }
 
 function encode(batch: Batch): Buffer {
