@@ -44,6 +44,8 @@ export class Inlet {
   #waitingBytes = 0;
   #known = false;
   #closed = false;
+  /** Ends the counting of bytes before it is known who sends. */
+  #unbound: () => void = () => undefined;
   #allowance: number = INLET.burst;
   #refilled: number;
 
@@ -58,6 +60,7 @@ export class Inlet {
   /** It is known who sends: the wide bounds hold. */
   trust(): void {
     this.#known = true;
+    this.#unbound();
   }
 
   /** Works on something of our own in line with the frames. */
@@ -68,6 +71,7 @@ export class Inlet {
   /** Lets nothing in any more; what comes is dropped. */
   close(): void {
     this.#closed = true;
+    this.#unbound();
     // the peer's close frame has to be read
     this.#ws.resume();
   }
@@ -76,13 +80,16 @@ export class Inlet {
   #boundHello(socket: Socket): void {
     let bytes = 0;
     const count = (chunk: Buffer) => {
-      if (this.#known || this.#closed) return void socket.off("data", count);
       // ws has looked at the chunk already: hello is whole, and what follows it waits
       if (this.#waiting > 0) return;
       bytes += chunk.length;
       if (bytes > INLET.hello) this.#deps.refuse(helloTooLarge());
     };
     socket.on("data", count);
+    this.#unbound = () => {
+      socket.off("data", count);
+      this.#unbound = () => undefined;
+    };
   }
 
   #receive(bytes: Buffer, binary: boolean): void {

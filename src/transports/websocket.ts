@@ -13,6 +13,7 @@ import type { Socket } from "node:net";
 import { type ServerOptions, type WebSocket, WebSocketServer } from "ws";
 import { headOf, readCredentials } from "../auth/credentials.ts";
 import type { Identity } from "../auth/identity.ts";
+import type { RequestHead } from "../auth/origin.ts";
 import { TidingsError, toProblem } from "../errors.ts";
 import type { Reconnectable, Since } from "../feed/feed.ts";
 import { checkWatchable, NOT_PRESENT, type PresenceHold, presenceTopic } from "../feed/presence.ts";
@@ -86,14 +87,7 @@ export function createWebSocketTransport(
     },
     upgrade(request, socket, head) {
       server.handleUpgrade(request, socket, head, (ws) => {
-        const connection: Connection = new Connection(
-          ws,
-          socket,
-          request,
-          deps,
-          () => unknown.delete(connection),
-        );
-        unknown.add(connection);
+        unknown.add(new Connection(ws, socket, request, deps, unknown));
       });
     },
   };
@@ -115,7 +109,7 @@ class Connection implements Sink, Reconnectable {
   /** The topics that the client itself named. */
   readonly #asked = new Set<string>();
   readonly #inlet: Inlet;
-  readonly #settled: () => void;
+  readonly #unknown: Set<Connection>;
   #beats = 0;
   #heard = 0;
   #read = 0;
@@ -126,10 +120,10 @@ class Connection implements Sink, Reconnectable {
     socket: Socket,
     request: IncomingMessage,
     deps: TransportDeps & { heart: Heart; failed(error: unknown): void },
-    /** Called when it has a session, or is gone. */
-    settled: () => void,
+    /** Those without a session: it leaves them when it has one, or is gone. */
+    unknown: Set<Connection>,
   ) {
-    this.#settled = settled;
+    this.#unknown = unknown;
     this.#ws = ws;
     this.#socket = socket;
     this.#deps = deps;
@@ -151,7 +145,7 @@ class Connection implements Sink, Reconnectable {
     // ws closes with the code that fits (1009, 1002, 1007); the peer learns it from there
     ws.on("error", () => this.#gone());
     socket.on("drain", () => this.#session?.drained());
-    this.#inlet.run(() => this.#guarded(() => this.#greet(request)));
+    this.#meet(headOf(request, true));
   }
 
   items(batch: Batch): boolean {
@@ -197,8 +191,13 @@ class Connection implements Sink, Reconnectable {
     this.#ws.ping();
   }
 
-  async #greet(request: IncomingMessage): Promise<void> {
-    const credentials = await readCredentials(headOf(request, true), this.#deps.credentials);
+  /** Apart from the constructor, whose closures live as long as the session and would keep the request. */
+  #meet(head: RequestHead): void {
+    this.#inlet.run(() => this.#guarded(() => this.#greet(head)));
+  }
+
+  async #greet(head: RequestHead): Promise<void> {
+    const credentials = await readCredentials(head, this.#deps.credentials);
     if (credentials.kind === "none") return;
     this.#inlet.trust();
     const query = queryOf(this.#target);
@@ -212,7 +211,7 @@ class Connection implements Sink, Reconnectable {
     const opened = await deps.feed.open({ ...opener(identity), topics, since, client }, this);
     const { session, reset, presence } = opened;
     this.#session = session;
-    this.#settled();
+    this.#unknown.delete(this);
     this.#presence = presence;
     if (this.#closed) return session.end();
     this.#identity = identity;
@@ -373,7 +372,7 @@ class Connection implements Sink, Reconnectable {
     if (this.#closed) return;
     this.#closed = true;
     this.#inlet.close();
-    this.#settled();
+    this.#unknown.delete(this);
     this.#cancelDeadline();
     this.#deps.heart.remove(this);
     this.#session?.end();
