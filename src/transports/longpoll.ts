@@ -26,8 +26,15 @@ export interface PollRequest {
   signal: AbortSignal;
 }
 
+/** What a poll is answered with. */
+export interface PollAnswer {
+  status: 200 | 304;
+  headers: Record<string, string>;
+  body: string | null;
+}
+
 /** Answers one poll. @throws {TidingsError} `cursor_reset` with the cursor to go on from */
-export async function longPoll(request: PollRequest, deps: TransportDeps): Promise<Response> {
+export async function longPoll(request: PollRequest, deps: TransportDeps): Promise<PollAnswer> {
   const { query, identity, signal } = request;
   const topics = topicsOf(query);
   const wait = parseNumber(query.get("wait"), "wait", WAIT.usual, 0, WAIT.most);
@@ -63,7 +70,7 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
     await answer.done.promise;
     if (answer.error !== undefined) throw answer.error;
     const inbox = await deps.count(identity.user);
-    return toResponse(answer.batch?.first(limit), session, inbox, { since, tag, leaving: answer.leaving });
+    return toAnswer(answer.batch?.first(limit), session, inbox, { since, tag, leaving: answer.leaving });
   } finally {
     for (const cancel of cancels) cancel();
     session.end();
@@ -120,26 +127,24 @@ class Answer implements Sink, Reconnectable {
   }
 }
 
-function toResponse(
+function toAnswer(
   batch: Batch | undefined,
   session: Session,
   inbox: { unread: number; unseen: number },
   { since, tag, leaving }: { since: Since; tag: string | undefined; leaving: boolean },
-): Response {
+): PollAnswer {
   const cursor = batch?.cursor ?? session.cursor;
-  const headers = new Headers({ "cache-control": "no-store", "content-type": "application/json" });
-  if (leaving) headers.set("connection", "close");
+  const headers: Record<string, string> = { "cache-control": "no-store", etag: `"${cursor}"` };
+  if (leaving) headers["connection"] = "close";
   if (
     batch === undefined && tag !== undefined && since.at === "cursor" && formatCursor(since.cursor) === tag
   ) {
-    headers.delete("content-type");
-    headers.set("etag", `"${cursor}"`);
-    return new Response(null, { status: 304, headers });
+    return { status: 304, headers, body: null };
   }
-  headers.set("etag", `"${cursor}"`);
+  headers["content-type"] = "application/json";
   const items = batch?.rows.map((row) => row.json).join(",") ?? "";
   const body = `{"cursor":${JSON.stringify(cursor)},"items":[${items}],"inbox":${JSON.stringify(inbox)}}`;
-  return new Response(body, { headers });
+  return { status: 200, headers, body };
 }
 
 function cursorReset(cursor: string, reason: "history" | "retention" | "unknown"): TidingsError {

@@ -94,7 +94,7 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
     const gone = new AbortController();
     if (outgoing.destroyed) gone.abort();
     outgoing.once("close", () => gone.abort());
-    return await longPoll(
+    const { status, headers, body } = await longPoll(
       {
         query,
         identity,
@@ -105,6 +105,8 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
       },
       deps,
     );
+    // by the context, so that what the middleware has set comes along
+    return body === null ? c.body(null, status, headers) : c.body(body, 200, headers);
   });
   return app;
 }

@@ -2,8 +2,9 @@
  * Hands a WebSocket upgrade to the transport that serves its path and one of its offered subprotocols.
  * @module
  */
-import type { IncomingMessage } from "node:http";
+import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
+import { TidingsError, toProblem } from "../errors.ts";
 
 /** A transport and what it answers to. */
 export interface Upgradable {
@@ -27,28 +28,21 @@ export function createUpgrade(
       (offered.length === 0 ? here.find(({ fallback }) => fallback === true) : undefined);
     if (chosen !== undefined) return chosen.upgrade(request, socket, head);
     const known = here.flatMap(({ protocols }) => protocols).join(", ");
-    if (here.length === 0) {
-      refuse(socket, "404 Not Found", "not_found", `There is no WebSocket at ${JSON.stringify(path)}`);
-    } else {refuse(
-        socket,
-        "400 Bad Request",
-        "invalid_request",
-        `Sec-WebSocket-Protocol: expected one of ${known}`,
-      );}
+    refuse(
+      socket,
+      here.length === 0
+        ? new TidingsError("not_found", `There is no WebSocket at ${JSON.stringify(path.slice(0, 200))}`)
+        : new TidingsError("invalid_request", `Sec-WebSocket-Protocol: expected one of ${known}`, {
+          errors: [{ field: "Sec-WebSocket-Protocol", message: `expected one of ${known}` }],
+        }),
+    );
   };
 }
 
-function refuse(socket: Socket, status: string, code: string, detail: string): void {
-  const body = JSON.stringify({
-    type: `urn:tidings:error:${code}`,
-    title: status.slice(4),
-    status: Number(status.slice(0, 3)),
-    code,
-    detail,
-  });
+function refuse(socket: Socket, error: TidingsError): void {
+  const body = JSON.stringify(toProblem(error));
   socket.end(
-    `HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Type: application/problem+json\r\nContent-Length: ${
-      Buffer.byteLength(body)
-    }\r\n\r\n${body}`,
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n` +
+      `Content-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   );
 }

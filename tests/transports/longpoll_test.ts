@@ -28,6 +28,18 @@ Deno.test("wait=0 answers at once: cursor, items, inbox, and the cursor as a tag
   assert.deepEqual(titles(await poll(here, `?wait=0&since=${one.body.cursor}`)), []);
 });
 
+Deno.test("an answer has the headers that every answer has", async () => {
+  await using here = await place({ env: { TIDINGS_ALLOWED_ORIGINS: "https://app.example.com" } });
+  const { etag, headers } = await poll(here, "?wait=0", { origin: "https://app.example.com" });
+  const same = await poll(here, "?wait=0", { origin: "https://app.example.com", "if-none-match": etag! });
+  assert.equal(same.status, 304);
+  for (const each of [headers, same.headers]) {
+    assert.match(each.get("x-request-id") ?? "", /^[\w-]{8,}$/);
+    assert.equal(each.get("x-content-type-options"), "nosniff");
+    assert.equal(each.get("access-control-allow-origin"), "https://app.example.com");
+  }
+});
+
 Deno.test("If-None-Match, alone or beside since, is answered with 304 while there is nothing new", async () => {
   await using here = await place();
   const { etag, body } = await poll(here, "?wait=0");

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { ServerFrame } from "../../src/protocol.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
+import { rawHttp } from "../helpers/raw_http.ts";
 import { dial, type Dialled } from "../helpers/websocket.ts";
 import { type Place, place } from "./place.ts";
 
@@ -261,6 +262,12 @@ Deno.test("tidings.v1 is spoken to whoever offers it or nothing; others are told
     dial(here.url, { headers, protocols: ["graphql-ws"] }),
     /Unexpected server response: 400/,
   );
+  await using raw = rawHttp(here.url, "GET /v1/feed HTTP/1.1", {
+    Connection: "Upgrade",
+    Upgrade: "websocket",
+    "Sec-WebSocket-Protocol": "graphql-ws",
+  });
+  assert.match(await raw.closed, /"code":"invalid_request".*"field":"Sec-WebSocket-Protocol"/);
   await assert.rejects(dial(`${here.url}/v1/elsewhere`, { headers }), /Unexpected server response: 404/);
 });
 
