@@ -1,0 +1,143 @@
+import assert from "node:assert/strict";
+import { systemClock } from "../../src/clock.ts";
+import { createDatabase } from "../../src/database/postgres.ts";
+import { createListener } from "../../src/log/listener.ts";
+import type { Service } from "../../src/service.ts";
+import { testCluster, testDatabase } from "../helpers/database.ts";
+import { waitFor } from "../helpers/wait.ts";
+
+interface Ear extends AsyncDisposable {
+  rings: number;
+  heard: boolean[];
+  listener: Service;
+}
+
+/** A listener whose heartbeats are quick. */
+async function listen(url: string, { heartbeat = 50, echo = 400, bells = url } = {}): Promise<Ear> {
+  const database = createDatabase({ url, max: 2, prepare: true, name: "pool" }, { clock: systemClock });
+  await database.start();
+  const ear = { rings: 0, heard: [] as boolean[] };
+  const listener = createListener({ url: bells, instance: "test", heartbeat, echo }, {
+    database,
+    clock: systemClock,
+    chance: () => 0,
+    events: { ring: () => ear.rings++, heard: (alive) => ear.heard.push(alive) },
+  });
+  await listener.start();
+  return Object.assign(ear, {
+    listener,
+    async [Symbol.asyncDispose]() {
+      await listener.stop();
+      await database.stop();
+    },
+  });
+}
+
+Deno.test("the listener rings when it begins and for every commit that rang", async () => {
+  await using database = await testDatabase();
+  await using ear = await listen(database.url);
+  assert.equal(ear.rings, 1);
+  for (let round = 2; round < 5; round++) {
+    await database.sql`select tidings.send('all', 'n')`;
+    await waitFor(() => ear.rings === round);
+  }
+  await database.sql`select tidings.stay_awake(2000)`;
+  await waitFor(() => ear.rings === 5);
+  await waitFor(() => ear.heard.includes(true));
+  assert.ok(!ear.heard.includes(false));
+});
+
+Deno.test("a lost connection is made again, however often, and rings, since bells were lost meanwhile", async () => {
+  await using database = await testDatabase();
+  await using ear = await listen(database.url);
+  for (let round = 0; round < 5; round++) {
+    const rings = ear.rings;
+    await database.sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'tidings listener'`;
+    await waitFor(() => ear.rings > rings);
+    // And the bell is heard again, every time.
+    const again = ear.rings;
+    await database.sql`select tidings.send('all', 'n')`;
+    await waitFor(() => ear.rings > again);
+  }
+});
+
+Deno.test("a server that was away is heard again when it is back", async () => {
+  await using server = await testCluster();
+  await using ear = await listen(server.url());
+  await waitFor(() => ear.heard.includes(true));
+  await server.stop();
+  await waitFor(() => ear.heard.at(-1) === false);
+  await server.start();
+  await waitFor(() => ear.heard.at(-1) === true);
+  const rings = ear.rings;
+  await server.connect()`select tidings.send('all', 'n')`;
+  await waitFor(() => ear.rings > rings);
+});
+
+Deno.test("a connection that hears nothing, and does not say so, is given up and made anew", async () => {
+  await using database = await testDatabase();
+  // What a dead line looks like: the bytes go nowhere from a moment on, and nobody is told.
+  const server = new URL(database.url);
+  let deaf = false;
+  let connections = 0;
+  const open = new Set<Deno.Conn>();
+  const proxy = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const pass = async (from: Deno.Conn, to: Deno.Conn, backward: boolean, number: number) => {
+    const buffer = new Uint8Array(65_536);
+    try {
+      for (let read = await from.read(buffer); read !== null; read = await from.read(buffer)) {
+        if (backward && deaf && number === 1) continue;
+        for (let at = 0; at < read;) at += await to.write(buffer.subarray(at, read));
+      }
+    } catch (error) {
+      if (open.size > 0 && !(error instanceof Error)) throw error;
+    }
+  };
+  const serving = (async () => {
+    const passing: Promise<void>[] = [];
+    for await (const client of proxy) {
+      const number = ++connections;
+      const upstream = await Deno.connect({ hostname: server.hostname, port: Number(server.port) });
+      open.add(client).add(upstream);
+      const end = () => [client, upstream].forEach((conn) => open.delete(conn) && conn.close());
+      passing.push(
+        pass(client, upstream, false, number).then(end),
+        pass(upstream, client, true, number).then(end),
+      );
+    }
+    await Promise.all(passing);
+  })();
+  const { port } = proxy.addr as Deno.NetAddr;
+  const bells = Object.assign(new URL(database.url), { hostname: "127.0.0.1", port: String(port) }).href;
+  {
+    await using ear = await listen(database.url, { bells });
+    await waitFor(() => ear.heard.includes(true));
+    deaf = true;
+    await waitFor(() => ear.heard.includes(false));
+    await waitFor(() => ear.heard.at(-1) === true);
+    assert.ok(connections >= 2);
+    const rings = ear.rings;
+    await database.sql`select tidings.send('all', 'n')`;
+    await waitFor(() => ear.rings > rings);
+  }
+  proxy.close();
+  for (const conn of open) conn.close();
+  open.clear();
+  await serving;
+});
+
+Deno.test("stopping leaves no connection behind, twice or unstarted as well", async () => {
+  await using database = await testDatabase();
+  const ear = await listen(database.url);
+  await ear.listener.stop();
+  await ear.listener.stop();
+  await ear[Symbol.asyncDispose]();
+  for (;;) {
+    const [left] = await database.sql`
+      select count(*)::int as n from pg_stat_activity
+      where datname = current_database() and application_name in ('tidings listener', 'pool')`;
+    if (left!.n === 0) break;
+  }
+});
