@@ -1,0 +1,41 @@
+// A Spring front end as tutorials have it: only the address is the gateway's. In a page the library is the global StompJs, in
+// Node it is required.
+const { Client } = globalThis.StompJs ?? require("@stomp/stompjs");
+
+/** Connects, subscribes, says hello, and calls back with what comes. */
+function frontEnd({ url, connectHeaders, onNotification, onRoom, onError }) {
+  const client = new Client({
+    brokerURL: url,
+    connectHeaders: connectHeaders ?? {},
+    reconnectDelay: 200,
+    heartbeatIncoming: 4000,
+    heartbeatOutgoing: 4000,
+  });
+  client.onConnect = () => {
+    client.subscribe("/member/queue/notification", (message) => {
+      const { memberId, notificationId, message: text, redirectPath } = JSON.parse(message.body);
+      onNotification({ memberId, notificationId, text, redirectPath });
+    });
+    client.subscribe("/topic/room.1", (message) => onRoom(JSON.parse(message.body).message));
+    client.publish({
+      destination: "/publish/room/1",
+      body: JSON.stringify({ message: "hello", redirectPath: "/room/1" }),
+    });
+  };
+  client.onStompError = (frame) => onError(frame.headers["message"]);
+  client.activate();
+  return client;
+}
+
+if (globalThis.StompJs !== undefined) globalThis.frontEnd = frontEnd;
+else {
+  const print = (kind) => (value) => console.log(JSON.stringify({ kind, value }));
+  globalThis.WebSocket ??= require("ws").WebSocket;
+  frontEnd({
+    url: process.env.STOMP_URL,
+    connectHeaders: { Authorization: `Bearer ${process.env.STOMP_TOKEN}` },
+    onNotification: print("notification"),
+    onRoom: print("room"),
+    onError: print("error"),
+  });
+}
