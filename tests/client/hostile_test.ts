@@ -1,19 +1,9 @@
 import assert from "node:assert/strict";
-import { connect } from "../../src/client/mod.ts";
-import { pageStore } from "../../src/client/memory.ts";
 import type { Transport } from "../../src/client/states.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
-import { waitFor } from "../helpers/wait.ts";
 import { type Behaviour, Path } from "./path.ts";
-
-/** A small generator, so that a run can be repeated. */
-function chanceOf(seed: number): () => number {
-  return () => {
-    seed = (seed * 1_664_525 + 1_013_904_223) % 2 ** 32;
-    return seed / 2 ** 32;
-  };
-}
+import { chanceOf, getsThrough } from "./through.ts";
 
 interface Weather {
   name: string;
@@ -57,41 +47,10 @@ for (const { name, behaviour, ends, count } of WEATHER) {
     await using database = await testDatabase();
     await using gateway = await startGateway(database);
     await using path = await Path.to(gateway.url, behaviour);
-    const began = performance.now();
-    let [liveAfter, told] = [Infinity, 0];
-    const titles: string[] = [];
-    const used: Transport[] = [];
-    const client = connect({
-      url: path.url,
-      getToken: () => gateway.token("ann"),
-      storage: pageStore(),
-      chance: chanceOf(8_2026),
-    });
-    client.on("state", ({ state, transport }) => {
-      if (state !== "live") return;
-      liveAfter = Math.min(liveAfter, performance.now() - began);
-      used.push(transport!);
-    });
-    client.on("item", (item) => {
-      told++;
-      titles.push(item.title!);
-    });
-    try {
-      await waitFor(() => liveAfter < Infinity, 10_000);
-      const expected: string[] = [];
-      for (let n = 0; n < count; n++) {
-        expected.push(`number ${n}`);
-        await database.sql`select tidings.send('user:ann', ${`number ${n}`})`;
-        await new Promise((resolve) => setTimeout(resolve, 250));
-      }
-      await waitFor(() => told >= count, 20_000);
-      assert.deepEqual(titles, expected);
-      if (ends !== undefined) assert.equal(used.at(-1), ends, `went over ${used.join(", ")}`);
-      if (behaviour.cutAfter !== undefined || behaviour.lossAfter !== undefined) {
-        assert.ok(path.cuts >= 2, `${path.cuts} cuts`);
-      }
-    } finally {
-      client.close();
+    const used = await getsThrough(path.url, gateway, database, { count, pause: 250 });
+    if (ends !== undefined) assert.equal(used.at(-1), ends, `went over ${used.join(", ")}`);
+    if (behaviour.cutAfter !== undefined || behaviour.lossAfter !== undefined) {
+      assert.ok(path.cuts >= 2, `${path.cuts} cuts`);
     }
   });
 }

@@ -1,0 +1,152 @@
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { type AddressInfo, connect as dial, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { getsThrough } from "../client/through.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway } from "../helpers/gateway.ts";
+
+type Config = (port: number, gateway: string, folder: string) => string;
+
+/** A proxy of Debian's, in front of a gateway for as long as `run` takes. */
+async function behind(
+  proxy: "nginx" | "haproxy",
+  config: Config,
+  gateway: string,
+  run: (url: string) => Promise<void>,
+): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "tidings-proxy-"));
+  await Deno.chmod(folder, 0o755);
+  const port = await freePort();
+  const file = join(folder, "proxy.conf");
+  await writeFile(file, config(port, new URL(gateway).host, folder));
+  const command = proxy === "nginx"
+    ? new Deno.Command("/usr/sbin/nginx", {
+      args: ["-p", folder, "-e", "stderr", "-c", file],
+      stderr: "piped",
+    })
+    : new Deno.Command("/usr/sbin/haproxy", { args: ["-db", "-f", file], stderr: "piped" });
+  const child = command.spawn();
+  const said = new Response(child.stderr).text();
+  try {
+    await listening(port, said);
+    await run(`http://127.0.0.1:${port}`);
+  } finally {
+    child.kill("SIGTERM");
+    await child.status;
+    await said;
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return port;
+}
+
+async function listening(port: number, said: Promise<string>): Promise<void> {
+  for (let attempt = 0; attempt < 200; attempt++) {
+    const open = await new Promise<boolean>((resolve) => {
+      const socket = dial(port, "127.0.0.1", () => (socket.destroy(), resolve(true)));
+      socket.on("error", () => resolve(false));
+    });
+    if (open) return;
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  throw new Error(`The proxy does not listen: ${await said}`);
+}
+
+const nginx = (location: string): Config => (port, gateway, folder) => `
+daemon off;
+worker_processes 1;
+pid ${folder}/nginx.pid;
+events {}
+http {
+  access_log off;
+  client_body_temp_path ${folder}/body;
+  proxy_temp_path ${folder}/proxy;
+  fastcgi_temp_path ${folder}/fastcgi;
+  uwsgi_temp_path ${folder}/uwsgi;
+  scgi_temp_path ${folder}/scgi;
+  server {
+    listen 127.0.0.1:${port};
+    location / {
+      proxy_pass http://${gateway};
+      ${location}
+    }
+  }
+}
+`;
+
+const haproxy: Config = (port, gateway) => `
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 30s
+  timeout server 30s
+frontend front
+  bind 127.0.0.1:${port}
+  default_backend back
+backend back
+  server gateway ${gateway}
+`;
+
+interface Scene {
+  name: string;
+  proxy: "nginx" | "haproxy";
+  config: Config;
+  count: number;
+  pause: number;
+  used: string[];
+}
+
+const SCENES: Scene[] = [
+  {
+    name: "nginx as it comes, over events",
+    proxy: "nginx",
+    config: nginx(""),
+    count: 12,
+    pause: 250,
+    used: ["sse"],
+  },
+  {
+    name: "an nginx that buffers whatever it is asked, by long-poll",
+    proxy: "nginx",
+    config: nginx("proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"),
+    count: 12,
+    pause: 250,
+    used: ["longpoll"],
+  },
+  {
+    name: "an nginx that passes upgrades, over one WebSocket",
+    proxy: "nginx",
+    config: nginx(
+      'proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection "upgrade";',
+    ),
+    count: 12,
+    pause: 250,
+    used: ["websocket"],
+  },
+  {
+    name: "a haproxy that ends what is silent for 30 s, over one WebSocket that never is",
+    proxy: "haproxy",
+    config: haproxy,
+    count: 2,
+    pause: 40_000,
+    used: ["websocket"],
+  },
+];
+
+for (const { name, proxy, config, count, pause, used } of SCENES) {
+  Deno.test(`the client gets through ${name}`, async () => {
+    await using database = await testDatabase();
+    await using gateway = await startGateway(database);
+    await behind(proxy, config, gateway.url, async (url) => {
+      assert.deepEqual(await getsThrough(url, gateway, database, { count, pause }), used);
+    });
+  });
+}
