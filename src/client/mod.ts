@@ -102,7 +102,8 @@ export interface ClientEvents<I extends Item = Item> {
 
 /** Which part of the inbox. */
 export interface InboxQuery {
-  state?: "unseen" | "seen" | "read" | "unread" | "archived";
+  /** @default everything that is not archived */
+  state?: "inbox" | "all" | "unseen" | "seen" | "read" | "unread" | "archived";
   topic?: string;
   type?: string;
   /** Older than this id: the last of the page before. */

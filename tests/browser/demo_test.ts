@@ -70,6 +70,37 @@ shows("delivers what was missed while the network was cut, and while the tab was
   assert.equal(await toast(page, "alex").count(), 1);
 });
 
+shows(
+  "keeps each member's inbox: the bell counts, shows, marks, and still knows after a reload",
+  async (page) => {
+    const alex = member(page, "alex").locator("tidings-bell");
+    for (const label of ["Ask for a match", "Like a post", "Cancel it", "I am ready"]) {
+      await member(page, "jisoo").getByRole("button", { name: label, exact: true }).click();
+    }
+    await alex.locator(".badge").getByText("3", { exact: true }).waitFor();
+    await alex.locator(".bell").click();
+    await alex.locator("ul[part=list] .item").nth(2).waitFor();
+    const titles = await alex.locator("ul[part=list] .title").allTextContents();
+    assert.deepEqual(titles, [
+      "Jisoo cancelled your match",
+      "Jisoo liked your post",
+      "Jisoo wants to climb with you",
+    ]);
+    await alex.getByRole("button", { name: "Mark as read: Jisoo liked your post" }).click();
+    await alex.locator(".badge").getByText("2", { exact: true }).waitFor();
+    await alex.getByRole("button", { name: "Archive: Jisoo cancelled your match" }).click();
+    await alex.locator(".badge").getByText("1", { exact: true }).waitFor();
+    await page.reload();
+    await alex.locator(".badge").getByText("1", { exact: true }).waitFor();
+    await alex.locator(".bell").click();
+    await alex.getByRole("button", { name: "Unread", exact: true }).click();
+    await alex.locator("ul[part=list]").getByText("Jisoo wants to climb with you").waitFor();
+    assert.equal(await alex.locator("ul[part=list] .item").count(), 1);
+    await alex.getByRole("button", { name: "Mark all as read" }).click();
+    await alex.locator(".badge").waitFor({ state: "detached" });
+  },
+);
+
 shows("fits a phone without scrolling sideways, both bells in sight, and axe finds nothing", async (page) => {
   for (const viewport of [{ width: 390, height: 844 }, { width: 1180, height: 800 }]) {
     await page.setViewportSize(viewport);
