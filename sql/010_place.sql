@@ -71,7 +71,7 @@ create function tidings.adopted(place tidings.place, strange boolean) returns ti
 language sql stable set search_path = '' as $$
   select case
     when (place).xmax is null then null
-    when strange then row('2'::xid8, '{}'::xid8[], '{}'::bigint[], (place).top)::tidings.place
+    when strange then row('2'::xid8, array['1'::xid8], array[(place).top], (place).top)::tidings.place
     else row(
       least((place).xmax, pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())),
       array(select u.x from unnest((place).xip, (place).at) with ordinality u(x, a, n)

@@ -45,6 +45,7 @@ import { createPresenceStore } from "./feed/presence_store.ts";
 import { createRights } from "./feed/rights.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
+import { retention } from "./retention.ts";
 import { createPushes } from "./push/pushes.ts";
 import { createScheduleBook } from "./schedule/schedule_store.ts";
 import { scheduler } from "./schedule/scheduler.ts";
@@ -279,6 +280,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       onSent: (count) => scheduled.inc(count),
     }),
     ...(config.presence ? [present] : []),
+    retention({ store: inbox, keep: config.retention, clock, chance }),
     heart,
     stomp,
     server,

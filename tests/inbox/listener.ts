@@ -15,6 +15,8 @@ export class Listener implements AsyncDisposable {
   cursor = "";
   count: InboxCount | undefined;
   topics: string[] = [];
+  /** The reasons of resets. */
+  readonly resets: string[] = [];
   /** The close code, once it is closed. */
   closed: number | undefined;
   readonly #socket: WebSocket;
@@ -94,6 +96,10 @@ export class Listener implements AsyncDisposable {
       case "items":
         this.cursor = frame.cursor;
         for (const item of frame.items) this.heard.push({ item });
+        break;
+      case "reset":
+        this.cursor = frame.cursor;
+        this.resets.push(frame.reason);
         break;
       case "cursor":
         this.cursor = frame.cursor;

@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway } from "../helpers/gateway.ts";
+import { retention } from "../../src/retention.ts";
+import { createInboxStore } from "../../src/database/inbox_store.ts";
+import { createDatabase } from "../../src/database/postgres.ts";
+import { systemClock } from "../../src/clock.ts";
+
+Deno.test("purge() takes the old from the log's beginning in steps, never anything younger, and moves the horizon", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  // four old transactions; one that began before them and is younger in its rows
+  await sql`insert into tidings.notification (topic, created_at) select 'user:ada', now() - interval '3 days' from generate_series(1, 25)`;
+  await sql`insert into tidings.notification (topic, created_at) select 'user:ada', now() - interval '2 days' from generate_series(1, 10)`;
+  await sql`insert into tidings.notification (topic) select 'user:ada' from generate_series(1, 5)`;
+  await sql`select tidings.adopt()`;
+  assert.deepEqual({ ...(await sql`select unread from tidings.inbox_count('ada')`)[0] }, { unread: 40 });
+  const steps = [];
+  for (let more = true; more;) {
+    const [step] = await sql<
+      { aged: number; more: boolean }[]
+    >`select aged, more from tidings.purge('1 day', 20)`;
+    steps.push(step!.aged);
+    more = step!.more;
+  }
+  assert.deepEqual(steps, [20, 15]);
+  const [after] = await sql`
+    select (select count(*)::int from tidings.notification) as kept,
+           (select horizon::text::bigint from tidings.history) < (select min(xid::text::bigint) from tidings.notification) as below,
+           (select horizon::text::bigint from tidings.history) > 0 as moved`;
+  assert.deepEqual({ ...after }, { kept: 5, below: true, moved: true });
+  assert.deepEqual({ ...(await sql`select unread from tidings.inbox_count('ada')`)[0] }, { unread: 5 });
+});
+
+Deno.test("purge() takes what expired, transient rows without an end after a minute, and their receipts", async () => {
+  await using database = await testDatabase();
+  const sql = database.connect({ max: 1 });
+  await sql`insert into tidings.notification (topic, transient, created_at) values ('t', true, now() - interval '2 minutes')`;
+  await sql`insert into tidings.notification (topic, transient) values ('t', true)`;
+  const [short] = await sql<
+    { id: string }[]
+  >`select tidings.send('user:ada', 'short', ttl => '1 hour') as id`;
+  await sql`select tidings.mark('ada', array[${short!.id}::bigint], 'seen')`;
+  await sql`insert into tidings.notification (topic) values ('user:ada')`;
+  await sql`select set_config('tidings.purging', 'on', false)`;
+  await sql`delete from tidings.notification where type = 'tidings.inbox'`;
+  await sql`update tidings.notification set expires_at = now() - interval '1 second' where id = ${short!.id}`;
+  const purge = async () => ({ ...(await sql`select aged, expired, more from tidings.purge('1 day')`)[0] });
+  assert.deepEqual(await purge(), { aged: 0, expired: 2, more: false });
+  assert.equal((await sql`select from tidings.notification`).length, 2);
+  assert.equal((await sql`select from tidings.receipt`).length, 0);
+  assert.deepEqual(await purge(), { aged: 0, expired: 0, more: false });
+});
+
+Deno.test("two retentions at once remove everything old once and stop when they are told to", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await sql`insert into tidings.notification (topic, created_at) select 'user:ada', now() - interval '2 days' from generate_series(1, 900)`;
+  const pool = createDatabase({ url: database.url, max: 2, prepare: true, name: "test" }, {
+    clock: systemClock,
+  });
+  await pool.start();
+  let removed = 0;
+  const done = Promise.withResolvers<void>();
+  const services = [1, 2].map(() =>
+    retention({
+      store: createInboxStore(pool),
+      keep: 86_400_000,
+      step: 100,
+      pause: 20,
+      onPurged: (rows) => {
+        removed += rows;
+        if (removed >= 900) done.resolve();
+      },
+    })
+  );
+  await Promise.all(services.map((service) => service.start()));
+  await done.promise;
+  await Promise.all(services.map((service) => service.stop()));
+  await pool.stop();
+  assert.equal(removed, 900);
+  assert.equal((await sql`select from tidings.notification`).length, 0);
+});
+
+Deno.test("a cursor from before what retention purged gets its reset", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await using gateway = await startGateway(database);
+  const token = await gateway.token("ada");
+  const poll = async (since: string) => {
+    const response = await fetch(`${gateway.url}/v1/feed?wait=0&since=${since}`, {
+      headers: { authorization: `Bearer ${token}` },
+    });
+    return { status: response.status, body: await response.json() };
+  };
+  const { body: { cursor } } = await poll("now");
+  await sql`insert into tidings.notification (topic, created_at) values ('user:ada', now() - interval '2 days')`;
+  await sql`insert into tidings.notification (topic) values ('user:ada')`;
+  const before = await poll(cursor);
+  assert.equal(before.status, 200);
+  await sql`select tidings.purge('1 day')`;
+  await sql`select tidings.send('user:ada', 'after')`;
+  for (;;) {
+    const { status, body } = await poll(cursor);
+    if (status === 200 && body.items.length < 2) continue;
+    if (status === 409) {
+      assert.equal(body.code, "cursor_reset");
+      break;
+    }
+  }
+  assert.equal((await poll(before.body.cursor)).status, 200);
+});
+
+Deno.test("whoever deletes or changes notifications by hand finds the counts right", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const count = async () => (await sql`select unread from tidings.inbox_count('ada')`)[0]!.unread;
+  await sql`insert into tidings.notification (topic, title) select 'user:ada', g::text from generate_series(1, 300) g`;
+  await sql`select tidings.send('all', 'to all')`;
+  assert.equal(await count(), 301);
+  assert.equal((await sql`select from tidings.inbox where unread = 301`).length, 1, "the count is kept");
+  await sql`delete from tidings.notification where title in ('1', '2')`;
+  assert.equal(await count(), 299);
+  await sql`update tidings.notification set expires_at = now() - interval '1 minute' where title = '3'`;
+  assert.equal(await count(), 298);
+  await sql`delete from tidings.notification where topic = 'all' and type = 'notification'`;
+  assert.equal(await count(), 297);
+});
