@@ -29,7 +29,7 @@ const LAYERS = [
   ["config.ts", "app.ts"],
   ["gateway.ts", "dev_secret.ts", "dev_vapid.ts", "logging.ts", "reference.ts"],
   ["program.ts"],
-  ["main.ts", "cli.ts", "build.ts"],
+  ["main.ts", "cli.ts", "build.ts", "image.ts"],
 ];
 
 interface Source {
