@@ -11,6 +11,8 @@ const PACKAGES: Readonly<Record<string, string>> = {
   pgbouncer: "/usr/sbin/pgbouncer",
   postgresql: "/usr/lib/postgresql",
   spin: "/usr/bin/spin",
+  gcc: "/usr/bin/gcc",
+  "libc6-dev": "/usr/include/stdio.h",
 };
 
 /** Installs what is missing, without starting any service; who may not install is told the line to run. */
