@@ -18,7 +18,10 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
   const over = new AbortController();
 
   async function poll(since: string | undefined, wait: string): Promise<void> {
-    const address = feedUrl({ ...request, ...(since === undefined ? {} : { since }) }, { wait });
+    const address = feedUrl({ ...request, ...(since === undefined ? {} : { since }) }, {
+      wait,
+      limit: "400",
+    });
     const response = await fetch(address, {
       headers: { authorization: `Bearer ${request.token}` },
       signal: over.signal,
