@@ -24,7 +24,7 @@ const LAYERS = [
     "client/",
   ],
   ["log/", "database/", "server.ts", "stall_guard.ts", "metrics.ts"],
-  ["feed/", "auth/"],
+  ["feed/", "auth/", "retention.ts"],
   ["api/", "transports/", "push/", "schedule/", "demo/"],
   ["config.ts", "app.ts"],
   ["gateway.ts", "dev_secret.ts", "dev_vapid.ts", "logging.ts", "reference.ts"],

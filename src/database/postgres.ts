@@ -7,7 +7,7 @@
  * @module
  */
 import postgres from "postgres";
-import type { Clock } from "../clock.ts";
+import { type Clock, jitter } from "../clock.ts";
 import { StartError, TidingsError } from "../errors.ts";
 import type { Service } from "../service.ts";
 
@@ -54,6 +54,9 @@ const DRIVER_GONE =
 /** Milliseconds that statements under way get when the pool is closed. */
 const LAST_ANSWERS = 5_000;
 
+/** Milliseconds between two attempts to connect; the driver's own 20 s are long when the server has been back for 19 of them. */
+const MOST_BACKOFF = 1_000;
+
 /** Options of the driver that every connection of this program shares. */
 export function connection(
   url: string,
@@ -61,6 +64,7 @@ export function connection(
 ): postgres.Options<Record<string, postgres.PostgresType>> {
   return {
     connect_timeout: 10,
+    backoff: (retries: number) => jitter(Math.min(MOST_BACKOFF, 25 * 2 ** retries)) / 1_000,
     fetch_types: false,
     onnotice: () => {},
     connection: { application_name: name },
