@@ -310,8 +310,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return (user) => mint(secret, { sub: user, ...claims }, 600, clock);
   }
 
-  async function demoRun(statement: string, values: (string | number)[]): Promise<void> {
-    await database.query((sql) => sql.unsafe(statement, values), 10_000);
+  async function demoRun(statement: string, values?: (string | number)[]): Promise<number> {
+    const result: unknown = await database.query((sql) => sql.unsafe(statement, values), 10_000);
+    return (result as { count?: number | null }).count ?? 0;
   }
 
   /** Ready: the log was read a moment ago, and nobody is being sent away. */

@@ -1,18 +1,23 @@
 /**
- * What the members of the demo can do: each one statement of plain SQL, run as it is shown.
+ * What the members of the demo can do: each one statement on the climbing application's own tables, run as it is shown. The
+ * notifications are made by what `sql/demo/climbing.sql` attached to the tables; a job's progress is one call.
  * @module
  */
 
-/** The two members. */
-export const MEMBERS = ["jisoo", "alex"] as const;
+/** The two members: their ids in `climbing.member`, which are their users here. */
+export const MEMBERS = ["1", "2"] as const;
 /** One of them. */
 export type Member = typeof MEMBERS[number];
+/** Their names. */
+export const NAMES: Readonly<Record<Member, string>> = { 1: "Ada", 2: "Bo" };
 
 /** Something to do. */
 export interface Action {
   name: string;
   label: string;
-  /** The statement; `:me` is who acts, `:you` the other one, `:done` how much of a job is done. */
+  /** Said when no row was touched. */
+  nothing?: string;
+  /** The statement; `:me` is who acts, `:name` that one's name, `:you` the other one, `:done` how much of a job is done. */
   sql: string;
 }
 
@@ -20,76 +25,84 @@ export interface Action {
 export const ACTIONS: readonly Action[] = [
   {
     name: "match_requested",
-    label: "Ask for a match",
-    sql: `select tidings.send('user:' || :you,
-  type  => 'match.requested', sender => :me,
-  title => initcap(:me) || ' wants to climb with you',
-  body  => 'Saturday, 10:00, Peakers Jongno', link => '#match')`,
+    label: "Challenge",
+    sql: `insert into climbing.match
+  (route_id, challenger_id, challenger_name, opponent_id)
+values (1, :me, :name, :you)`,
   },
   {
     name: "match_made",
-    label: "Accept it",
-    sql: `select tidings.send('user:' || :you,
-  type  => 'match.made', sender => :me,
-  title => initcap(:me) || ' accepted your match',
-  body  => 'See you at the wall', link => '#match')`,
+    label: "Accept",
+    nothing: "Nobody has challenged you: let the other one press Challenge first.",
+    sql: `update climbing.match set state = 'made'
+where state = 'requested' and opponent_id = :me`,
   },
   {
     name: "opponent_ready",
     label: "I am ready",
-    sql: `select tidings.send('user:' || :you,
-  type  => 'match.ready', sender => :me, transient => true,
-  title => initcap(:me) || ' is at the wall')`,
+    nothing: "There is no match yet: Challenge, and let the other one Accept.",
+    sql: `update climbing.match
+set challenger_ready = challenger_ready or challenger_id = :me,
+    opponent_ready = opponent_ready or opponent_id = :me
+where state = 'made'`,
   },
   {
     name: "match_cancelled",
-    label: "Cancel it",
-    sql: `select tidings.send('user:' || :you,
-  type  => 'match.cancelled', sender => :me,
-  title => initcap(:me) || ' cancelled your match')`,
+    label: "Cancel",
+    nothing: "There is no match to cancel: Challenge first.",
+    sql: `update climbing.match
+set state = 'cancelled', cancelled_by = :me
+where state <> 'cancelled'`,
+  },
+  {
+    name: "post_published",
+    label: "Post",
+    sql: `insert into climbing.post (author_id, author_name, title)
+values (:me, :name, 'Three sessions for one arete')`,
   },
   {
     name: "post_liked",
-    label: "Like a post",
-    sql: `select tidings.send('user:' || :you,
-  type  => 'post.liked', sender => :me,
-  title => initcap(:me) || ' liked your post',
-  body  => 'Three sessions for one arete', link => '#post')`,
+    label: "Like",
+    nothing: "You like everything there is: let the other one Post first.",
+    sql: `insert into climbing.liked
+select max(id), :me from climbing.post
+where author_id = :you having max(id) is not null
+on conflict do nothing`,
   },
   {
     name: "route_completed",
-    label: "Send a route",
-    sql: `select tidings.send(array['user:' || :me, 'user:' || :you],
-  type  => 'route.completed', sender => :me,
-  title => initcap(:me) || ' climbed the blue V5')`,
+    label: "Climb",
+    sql: `insert into climbing.ascent (member_id, route_id, seconds)
+select :me, id, 120 from climbing.route
+where setter_id = :you limit 1`,
   },
   {
     name: "personal_record",
-    label: "Personal record",
-    sql: `select tidings.send('user:' || :me,
-  type  => 'record.personal',
-  title => 'A new personal record', body => 'V6, on the first of March')`,
+    label: "Be faster",
+    nothing: "You have no record yet: Climb first.",
+    sql: `insert into climbing.ascent (member_id, route_id, seconds)
+select :me, route_id, seconds - 1 from climbing.record
+where member_id = :me and seconds > 1 limit 1`,
   },
   {
     name: "ranking_changed",
-    label: "Move up",
-    sql: `select tidings.send('all',
-  type  => 'ranking.changed', sender => :me,
-  title => initcap(:me) || ' leads the ranking of this week')`,
+    label: "Swap places",
+    sql: `update climbing.ranking set place = 3 - place
+where member_id in (:me, :you) and place < 3`,
   },
   {
     name: "answer",
     label: "Ask the coach",
     sql: `select tidings.send('user:' || :me,
   title => 'The coach writes your plan',
-  data  => jsonb_build_object('progress', :done::float8),
+  data => jsonb_build_object('progress', :done),
   collapse_key => 'coach', transient => true)`,
   },
 ];
 
 /** The other member. */
 export function other(member: Member): Member {
-  return member === "jisoo" ? "alex" : "jisoo";
+  return member === "1" ? "2" : "1";
 }
 
 /** Whether it is a job that goes on for a while. */
@@ -97,17 +110,18 @@ export function isJob({ sql }: Action): boolean {
   return sql.includes(":done");
 }
 
-/** The statement with numbered parameters, and their values. */
-export function bound(
-  action: Action,
-  member: Member,
-  done: number,
-): { sql: string; values: (string | number)[] } {
+/** A statement with numbered parameters, and their values. */
+export interface Bound {
+  sql: string;
+  values: (string | number)[];
+}
+
+/** The statement as it is run. */
+export function bound(action: Action, member: Member, done: number): Bound {
   const names: string[] = [];
   const sql = action.sql.replace(PARAMETER, (_, name: string) => {
     if (!names.includes(name)) names.push(name);
-    // a text that stands alone has no type for the server to see
-    return `$${names.indexOf(name) + 1}${name === "done" ? "" : "::text"}`;
+    return `$${names.indexOf(name) + 1}::${TYPES[name]}`;
   });
   return { sql, values: names.map((name) => valueOf(name, member, done)) };
 }
@@ -120,8 +134,10 @@ export function written(action: Action, member: Member, done = 0.5): string {
   });
 }
 
-const PARAMETER = /(?<!:):(me|you|done)\b/g;
+const PARAMETER = /(?<!:):(me|you|name|done)\b/g;
+const TYPES: Record<string, string> = { me: "int", you: "int", name: "text", done: "float8" };
 
 function valueOf(name: string, member: Member, done: number): string | number {
-  return name === "me" ? member : name === "you" ? other(member) : done;
+  if (name === "name") return NAMES[member];
+  return name === "me" ? Number(member) : name === "you" ? Number(other(member)) : done;
 }

@@ -7,10 +7,9 @@ import { systemClock } from "../clock.ts";
 import "../client/bell.ts";
 import { connect, type Snapshot, type TidingsClient, type Transport, TRANSPORTS } from "../client/mod.ts";
 import { realWorld } from "../client/world.ts";
-import { type Action, ACTIONS, isJob, type Member, written } from "./actions.ts";
+import { type Action, ACTIONS, isJob, type Member, NAMES, written } from "./actions.ts";
 import { Network } from "./network.ts";
 
-const NAMES: Record<Member, string> = { jisoo: "Jisoo", alex: "Alex" };
 const LABELS: Record<Transport, string> = { websocket: "WebSocket", sse: "SSE", longpoll: "Long-poll" };
 /** Frames that are shown. */
 const FRAMES = 40;
@@ -60,7 +59,7 @@ class DemoMember extends LitElement {
     const live = state === "live" || state === "probing";
     return html`
       <header class="who">
-        <span class="face ${member}" aria-hidden="true">${name[0]}</span>
+        <span class="face m${member}" aria-hidden="true">${name[0]}</span>
         <div><h2>${name}</h2>
           <p class="state"><span class="light ${live ? "on" : ""}"></span>
             ${live && transport
@@ -196,14 +195,16 @@ class DemoMember extends LitElement {
       headers: { "content-type": "application/json" },
       body: JSON.stringify({ action: action.name, member: this.member, progress }),
     });
-    if (!response.ok) throw new Error((await response.json()).detail);
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.detail);
+    if (answer.rows === 0 && action.nothing !== undefined) throw new Error(action.nothing);
   }
 }
 
 /** Keywords and texts of a statement, told apart. */
 function colour(sql: string): unknown[] {
   return sql.split(
-    /('[^']*'|\b(?:insert into|values|update|set|where|select|delete from|from|returning|and|or|order by|limit|is|null|true|not|on conflict|do nothing)\b)/i,
+    /('[^']*'|\b(?:insert into|values|update|set|where|select|delete from|from|returning|and|or|order by|limit|having|max|in|is|null|true|not|on conflict|do nothing)\b)/i,
   )
     .map((part, index) =>
       index % 2 === 0 ? part : html`<span class=${part.startsWith("'") ? "text" : "word"}>${part}</span>`

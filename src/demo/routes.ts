@@ -14,16 +14,27 @@ import { type Action, ACTIONS, bound, type Member, MEMBERS } from "./actions.ts"
 export interface DemoDeps {
   /** A token of this user; undefined where tokens are made elsewhere, and the demo says so. */
   mint: ((user: string) => Promise<string>) | undefined;
-  /** Runs one statement with its values. */
-  run: (sql: string, values: (string | number)[]) => Promise<void>;
+  /** Runs one statement with its values; resolves to the number of rows it touched. Without values it may be several. */
+  run: (sql: string, values?: (string | number)[]) => Promise<number>;
 }
 
 /** The routes. */
 export function demoRoutes({ mint, run }: DemoDeps): Hono {
+  let ready: Promise<void> | undefined;
+  /** Makes the application's tables where they are missing; one that failed is tried again. */
+  function prepared(): Promise<void> {
+    ready ??= prepare(run).catch((error) => {
+      ready = undefined;
+      throw error;
+    });
+    return ready;
+  }
+
   const app = new Hono();
   const page = new URL("page.html", import.meta.url);
-  app.get("/", async () =>
-    new Response(await readFile(page), {
+  app.get("/", async () => {
+    await prepared();
+    return new Response(await readFile(page), {
       headers: {
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-cache",
@@ -31,7 +42,8 @@ export function demoRoutes({ mint, run }: DemoDeps): Hono {
           "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'",
         "x-content-type-options": "nosniff",
       },
-    }));
+    });
+  });
   app.get("/demo/token", async (c) => {
     ownPageOnly(c);
     const member = memberOf(c.req.query("member"));
@@ -53,16 +65,27 @@ export function demoRoutes({ mint, run }: DemoDeps): Hono {
     if (typeof progress !== "number" || !(progress >= 0 && progress <= 1)) {
       throw wrong("progress", ["0 to 1"]);
     }
-    await perform(found, memberOf(member), progress);
-    return c.body(null, 204);
+    const who = memberOf(member);
+    await prepared();
+    return c.json({ rows: await perform(found, who, progress) });
   });
   return app;
 
-  async function perform(action: Action, member: Member, progress: number): Promise<void> {
+  async function perform(action: Action, member: Member, progress: number): Promise<number> {
     const { sql, values } = bound(action, member, progress);
-    await run(sql, values);
+    return await run(sql, values);
   }
 }
+
+async function prepare(run: DemoDeps["run"]): Promise<void> {
+  if (await run("select from pg_namespace where nspname = 'climbing'", []) > 0) return;
+  const files = await Promise.all(
+    ["climbing.sql", "members.sql"].map((name) => readFile(new URL(name, SQL), "utf8")),
+  );
+  await run(files.join("\n"));
+}
+
+const SQL = new URL("../../sql/demo/", import.meta.url);
 
 /** A page of another site may not click the demo's buttons. */
 function ownPageOnly(c: Context): void {
