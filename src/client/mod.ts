@@ -138,7 +138,7 @@ export interface TidingsClient<I extends Item = Item> extends AsyncIterable<I> {
   mark(what: Marked, state: MarkState): Promise<void>;
   inbox(query?: InboxQuery): Promise<InboxPage>;
   count(): Promise<InboxCount>;
-  /** Adds topics to this session; `follow()` is what lasts. */
+  /** Adds topics to this session, as soon as it is connected; `follow()` is what lasts. Rejects when one is not allowed. */
   subscribe(topics: string | string[], since?: string): Promise<void>;
   unsubscribe(topics: string | string[]): Promise<void>;
   follow(topic: string): Promise<void>;
