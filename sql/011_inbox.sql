@@ -149,8 +149,10 @@ begin
       cross join lateral (
         select a.* from tidings.notification a where a.topic = t.topic and a.xid >= (i.counted).xmax
         union all
-        select a.* from unnest((i.counted).xip, (i.counted).at) x(xid, id)
-        join tidings.notification a on a.topic = t.topic and a.xid = x.xid and a.id > x.id
+        -- The offset keeps the planner from turning the two around.
+        select o.* from unnest((i.counted).xip, (i.counted).at) x(xid, id)
+        cross join lateral (
+          select a.* from tidings.notification a where a.topic = t.topic and a.xid = x.xid and a.id > x.id offset 0) o
       ) n
       left join tidings.receipt r on r.user_id = count_now.user_id and r.notification_id = n.id
       where ((t.until).xmax is null or (t.until).xmax > low)

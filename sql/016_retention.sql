@@ -98,6 +98,9 @@ begin
   where s.id in (
     select o.id from tidings.subscription o
     where o.until is not null and o.ended_at < pg_catalog.clock_timestamp() - retention - interval '1 day' limit max_rows);
+  if fresh then
+    perform tidings.forget_readings(max_rows);
+  end if;
   perform pg_catalog.set_config('tidings.purging', '', true);
   more := aged >= max_rows or pg_catalog.cardinality(stale) >= max_rows or swept >= max_rows * 4;
   return next;

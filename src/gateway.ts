@@ -42,10 +42,12 @@ import { createHub } from "./feed/hub.ts";
 import { createPeople } from "./feed/people.ts";
 import { NOT_PRESENT, Presence } from "./feed/presence.ts";
 import { createPresenceStore } from "./feed/presence_store.ts";
+import { createReadings } from "./feed/readings.ts";
 import { createRights } from "./feed/rights.ts";
+import { parseCursor } from "./log/cursor.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
-import { retention } from "./retention.ts";
+import { retention } from "./database/retention.ts";
 import { createPushes } from "./push/pushes.ts";
 import { createScheduleBook } from "./schedule/schedule_store.ts";
 import { scheduler } from "./schedule/scheduler.ts";
@@ -132,6 +134,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const rights = createRights({ store: inbox, clock });
   const personFailed = (error: unknown) => log.warn("Cannot read an inbox, trying again: {error}", { error });
   const people = createPeople({ hub, store: inbox, clock, chance, failed: personFailed });
+  const readings = createReadings({ sql: database.sql, hub, clock, instance });
   const feed = createFeed({
     drain: config.drain,
     sessions: config.limits.sessions,
@@ -144,6 +147,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     refresh: (signal) => tail.tailer.refresh(signal),
     control: createControl({ crowd: people, store: inbox, failed: personFailed }),
     people,
+    readings,
     presence,
     failed: (error) => log.warn("Cannot read history, trying again: {error}", { error }),
   });
@@ -191,7 +195,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     actions: {
       publish: async (identity, publication) => (await sender.send(identity, sender.read(publication))).ids,
       mark: async (identity, mark) => void await inbox.mark(identity.user, mark),
-      acknowledge: (identity, _session, cursor, visible) => {
+      acknowledge: (identity, session, cursor, visible) => {
+        const shown = parseCursor(cursor);
+        if (shown !== undefined) readings.acknowledged(session, shown);
         if (visible) pushes.acknowledge(identity.user, cursor);
         return Promise.resolve();
       },
@@ -280,6 +286,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       onSent: (count) => scheduled.inc(count),
     }),
     ...(config.presence ? [present] : []),
+    readings,
     retention({ store: inbox, keep: config.retention, clock, chance }),
     heart,
     stomp,

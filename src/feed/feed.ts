@@ -11,6 +11,7 @@ import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
+import type { Readings } from "./readings.ts";
 import { NOT_PRESENT, type Presence, type PresenceHold } from "./presence.ts";
 import {
   type Control,
@@ -135,6 +136,8 @@ export function createFeed(
     refresh(signal: AbortSignal): Promise<void>;
     control: Control;
     people: Pick<People, "enter">;
+    /** Absent: nothing is kept of what was delivered. */
+    readings?: Pick<Readings, "opened">;
     /** Absent: nobody is told who is here. */
     presence?: Pick<Presence, "open">;
     failed(error: unknown): void;
@@ -269,6 +272,7 @@ export function createFeed(
         );
         session.issuedAt = request.issuedAt;
         entry.admit(session, personal);
+        deps.readings?.opened(session, request.user, request.client?.transport ?? "stomp");
         open.set(session, sink);
         const presence = hold(session, request);
         session.onEnd(() => {

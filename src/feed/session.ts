@@ -91,6 +91,7 @@ export class Session implements Subscriber {
   #drained: (() => void) | undefined;
   #owed: InboxCount | undefined;
   #full = false;
+  #sent = false;
   #catching = false;
   #opened = false;
   /** Another history began before it was opened. */
@@ -153,6 +154,16 @@ export class Session implements Subscriber {
   onEnd(run: () => void): void {
     if (this.#closed) run();
     else this.#endings.push(run);
+  }
+
+  /** Whether its sink was given any row. */
+  get wasSent(): boolean {
+    return this.#sent;
+  }
+
+  /** Grows whenever its topics change. */
+  get revision(): number {
+    return this.#changes;
   }
 
   /** Whether the hub delivers to it. */
@@ -363,16 +374,21 @@ export class Session implements Subscriber {
     const { rows } = batch;
     const at = rows.findIndex(isControl);
     if (at < 0) {
-      if (this.#sink.items(batch)) return true;
+      if (this.#give(batch)) return true;
       this.#full = true;
       this.#position ??= batch.end;
       return false;
     }
     // Up to the control row; what is beyond is read again from there, with the topics as they are then.
     this.#position = batch.positionAt(at);
-    if (at > 0 && !this.#sink.items(batch.slice(0, at))) this.#full = true;
+    if (at > 0 && !this.#give(batch.slice(0, at))) this.#full = true;
     this.#deps.control(rows[at]!, this);
     return false;
+  }
+
+  #give(batch: Batch): boolean {
+    this.#sent = true;
+    return this.#sink.items(batch);
   }
 
   /** Reads on until the hub's position is reached. Runs at most once at a time. */
@@ -448,7 +464,7 @@ export class Session implements Subscriber {
 
   async #write(batch: Batch): Promise<void> {
     if (this.#full) await this.#drain();
-    if (!this.closed && !this.#sink.items(batch)) this.#full = true;
+    if (!this.closed && !this.#give(batch)) this.#full = true;
   }
 
   /** The next page; undefined when the session ended or was reset meanwhile. */

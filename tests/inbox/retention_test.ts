@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
-import { retention } from "../../src/retention.ts";
+import { retention } from "../../src/database/retention.ts";
 import { createInboxStore } from "../../src/database/inbox_store.ts";
 import { createDatabase } from "../../src/database/postgres.ts";
 import { systemClock } from "../../src/clock.ts";

@@ -4,9 +4,9 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Chance, type Clock, jitter, systemChance, systemClock } from "./clock.ts";
-import type { InboxStore } from "./database/inbox_store.ts";
-import type { Service } from "./service.ts";
+import { type Chance, type Clock, jitter, systemChance, systemClock } from "../clock.ts";
+import type { InboxStore } from "./inbox_store.ts";
+import type { Service } from "../service.ts";
 
 /** What retention needs. Times in milliseconds. */
 export interface RetentionOptions {
