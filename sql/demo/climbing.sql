@@ -1,6 +1,6 @@
 -- A climbing app's ordinary tables, and all that it takes for them to notify: tidings.attach. Nine kinds of notifications, no code.
 --
---   psql "$(cat .data/url)" -f sql/demo/climbing.sql
+--   psql "$(cat .data/database_url)" -f sql/demo/climbing.sql
 --
 -- Members are users of Tidings by their id: member 7 is user "7". Run it as often as you like.
 
