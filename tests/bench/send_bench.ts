@@ -1,0 +1,171 @@
+/**
+ * (a) Sending in SQL: 64 concurrent senders by pgbench, against a plain INSERT of the same row into a table with the same
+ * columns and indexes and against NOTIFY in every transaction, on a server that flushes for real. Each variant runs in every
+ * round, on empty tables, and counts with its median.
+ * @module
+ */
+import { execFile } from "node:child_process";
+import { readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import type postgres from "postgres";
+import { testCluster } from "../helpers/database.ts";
+import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
+
+const CLIENTS = 64;
+const SECONDS = 4;
+const ROUNDS = 5;
+const VALUES = "('user:' || (random() * 1000)::int, 'hello', 'a body of some length, as they are')";
+const STATEMENTS = {
+  plain: `insert into bench.plain (topic, title, body) values ${VALUES};`,
+  notify: `insert into bench.ringing (topic, title, body) values ${VALUES};`,
+  insert: `insert into tidings.notification (topic, title, body) values ${VALUES};`,
+  send:
+    `select tidings.send('user:' || (random() * 1000)::int, 'hello', 'a body of some length, as they are');`,
+};
+type Variant = keyof typeof STATEMENTS;
+
+export const benchmark: Benchmark = {
+  name: `Sending in SQL, ${CLIENTS} senders`,
+  async run(report) {
+    await using cluster = await testCluster({
+      settings: {
+        fsync: "on",
+        synchronous_commit: "on",
+        full_page_writes: "on",
+        shared_buffers: "256MB",
+        max_wal_size: "8GB",
+      },
+    });
+    const url = cluster.url();
+    const sql = connect(url, { max: 1 });
+    try {
+      await sql.unsafe(`
+        create schema bench;
+        create table bench.plain (like tidings.notification including defaults including identity including indexes);
+        create table bench.ringing (like tidings.notification including defaults including identity including indexes);
+        create function bench.ring() returns trigger language plpgsql as $$ begin perform pg_notify('bench', ''); return null; end $$;
+        create trigger ring after insert on bench.ringing for each statement execute function bench.ring();`);
+
+      const alone = await rounds(url, sql, ["plain", "insert", "send", "notify"], "up");
+      report(
+        against(alone, "insert", "plain", "INSERT, flag up, nobody reading, against plain INSERT", 0.85),
+      );
+      report(against(alone, "send", "plain", "tidings.send, flag up, nobody reading, against plain INSERT"));
+      report(against(alone, "insert", "notify", "INSERT, flag up, against NOTIFY in every transaction", 2.5));
+      {
+        await using _one = await gatewayProcess(url);
+        await using _two = await gatewayProcess(url);
+        const read = await rounds(url, sql, ["plain", "insert", "send"], "theirs");
+        report(
+          against(
+            read,
+            "insert",
+            "plain",
+            "INSERT with two gateways reading on the same cores, against plain INSERT",
+            0.7,
+          ),
+        );
+        report(
+          against(read, "send", "plain", "tidings.send with two gateways reading, against plain INSERT"),
+        );
+      }
+      await sql`alter system set commit_delay = 2000`;
+      await sql`alter system set commit_siblings = 0`;
+      await sql`select pg_reload_conf()`;
+      const slow = await rounds(url, sql, ["insert", "notify"], "up");
+      report(
+        against(
+          slow,
+          "insert",
+          "notify",
+          "INSERT against NOTIFY in every transaction, with a flush of 2 ms",
+          20,
+        ),
+      );
+    } finally {
+      await sql.end({ timeout: 1 });
+    }
+  },
+};
+
+function against(
+  rates: Record<Variant, number[]>,
+  ours: Variant,
+  theirs: Variant,
+  name: string,
+  least?: number,
+) {
+  const [mine, peer] = [median(rates[ours]), median(rates[theirs])];
+  return {
+    name,
+    value: mine / peer,
+    unit: "times",
+    ...(least === undefined ? {} : { limit: { least } }),
+    from: `${Math.round(mine).toLocaleString("en")}/s and ${Math.round(peer).toLocaleString("en")}/s`,
+  };
+}
+
+async function rounds(
+  url: string,
+  sql: postgres.Sql,
+  variants: Variant[],
+  flag: "up" | "theirs",
+): Promise<Record<Variant, number[]>> {
+  const rates: Record<Variant, number[]> = { plain: [], notify: [], insert: [], send: [] };
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const variant of variants) {
+      await sql`truncate bench.plain, bench.ringing`;
+      // As after retention: the log's rows are gone, its position is not.
+      if (flag === "up") {
+        await sql`truncate tidings.notification`;
+        await sql`select setval('tidings.awake', tidings.clock_ms() + 3600000)`;
+      } else await sql`delete from tidings.notification`;
+      await sql`vacuum tidings.notification`;
+      await sql`checkpoint`;
+      rates[variant].push(await pgbench(url, STATEMENTS[variant]));
+    }
+  }
+  return rates;
+}
+
+/** Transactions a second. */
+async function pgbench(url: string, statement: string): Promise<number> {
+  const script = join(tmpdir(), `tidings-bench-${Deno.pid}.sql`);
+  await writeFile(script, `${statement}\n`);
+  try {
+    const { stdout } = await promisify(execFile)(await pgbenchPath(), [
+      "-n",
+      "-M",
+      "prepared",
+      "-c",
+      String(CLIENTS),
+      "-j",
+      "2",
+      "-T",
+      String(SECONDS),
+      "-f",
+      script,
+      url,
+    ]);
+    const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
+    if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
+    return rate;
+  } finally {
+    await rm(script);
+  }
+}
+
+/** Debian keeps it beside each server version. */
+async function pgbenchPath(): Promise<string> {
+  const root = "/usr/lib/postgresql";
+  const versions = await readdir(root).catch(() => [] as string[]);
+  const newest = versions.filter((version) => /^\d+$/.test(version)).sort((a, b) => Number(a) - Number(b)).at(
+    -1,
+  );
+  if (newest === undefined) {
+    throw new Error("Cannot measure: pgbench is missing; apt-get install postgresql-contrib");
+  }
+  return join(root, newest, "bin", "pgbench");
+}
