@@ -11,9 +11,9 @@ import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
 import { rawWebSocket } from "./raw_websocket.ts";
 
 const CLIENTS = 1_000;
-const ROUNDS = 5;
-const PER_ROUND = 60;
-const BURST = 3_000;
+const ROUNDS = 3;
+const PER_ROUND = 50;
+const BURST = 800;
 const BODY = "x".repeat(150);
 
 export const benchmark: Benchmark = {
