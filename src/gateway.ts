@@ -34,7 +34,7 @@ import type { Config } from "./config.ts";
 import { createInboxStore } from "./database/inbox_store.ts";
 import { createLogStore, type LogStore } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
-import { publishStore } from "./database/publish_store.ts";
+import { forgetOldKeys, publishStore } from "./database/publish_store.ts";
 import { createControl } from "./feed/control.ts";
 import { demoRoutes } from "./demo/routes.ts";
 import { createFeed } from "./feed/feed.ts";
@@ -87,6 +87,8 @@ export interface Gateway extends Service {
 
 /** What browsers load; the demo's in dev mode only. */
 const SCRIPTS = ["client.js", "bell.js", "worker.js"];
+/** Milliseconds that an answer of `/readyz` is good for. */
+const FRESH = 1_000;
 /** Milliseconds after which a log that was not read is not readable. */
 const STALE = 15_000;
 
@@ -166,8 +168,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     ...(cookie === undefined ? {} : { cookie }),
   };
   const budget = new BodyBudget();
-  const publisher = createPublisher(publishStore(database), { clock, chance });
+  const publications = publishStore(database);
+  const publisher = createPublisher(publications, { clock, chance });
   const sender = createSender({ publisher, clock });
+  let readiness: { at: number; answer: Promise<Readiness> } | undefined;
   const metrics = new Registry();
   const pushed = new Counter({
     name: "tidings_pushes_total",
@@ -287,7 +291,13 @@ export function createGateway(deps: GatewayDeps): Gateway {
     }),
     ...(config.presence ? [present] : []),
     readings,
-    retention({ store: inbox, keep: config.retention, clock, chance }),
+    retention({
+      store: inbox,
+      keep: config.retention,
+      clock,
+      chance,
+      alongside: () => forgetOldKeys(publications),
+    }),
     heart,
     stomp,
     server,
@@ -322,8 +332,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return (result as { count?: number | null }).count ?? 0;
   }
 
+  /** Asked by anybody, as often as they like: the database is asked once a second at most. */
+  function ready(): Promise<Readiness> {
+    if (readiness === undefined || feed.draining || clock.now() - readiness.at >= FRESH) {
+      readiness = { at: clock.now(), answer: look() };
+    }
+    return readiness.answer;
+  }
+
   /** Ready: the log was read a moment ago, and nobody is being sent away. */
-  async function ready(): Promise<Readiness> {
+  async function look(): Promise<Readiness> {
     const { ok, at } = tail.tailer.health;
     const checks = {
       log: ok && clock.now() - at < STALE ? "ok" : "it cannot be read at the moment",

@@ -19,6 +19,8 @@ export interface RetentionOptions {
   step?: number;
   /** Between two looks that found nothing. @default 15 s, less for a short retention */
   pause?: number;
+  /** What else is old and goes at the same times. */
+  alongside?: () => Promise<unknown>;
   /** Told what each step removed. */
   onPurged?: (rows: number) => void;
 }
@@ -28,7 +30,8 @@ const logger = getLogger(["tidings", "retention"]);
 
 /** Makes the service. */
 export function retention(options: RetentionOptions): Service {
-  const { store, keep, clock = systemClock, chance = systemChance, step = 5_000, onPurged } = options;
+  const { store, keep, clock = systemClock, chance = systemChance, step = 5_000, alongside, onPurged } =
+    options;
   const pause = options.pause ?? Math.max(1_000, Math.min(15_000, keep / 20));
   let stopping = new AbortController();
   let running: Promise<void> | undefined;
@@ -41,6 +44,7 @@ export function retention(options: RetentionOptions): Service {
       try {
         const { aged, expired, more } = await store.purge(keep, step, fresh);
         if (aged + expired > 0) onPurged?.(aged + expired);
+        if (!more) await alongside?.();
         fresh = !more;
         wait = more ? BREATH : jitter(2 * pause, chance);
       } catch (error) {

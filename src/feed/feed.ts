@@ -179,7 +179,7 @@ export function createFeed(
           if (cursor.epoch !== hub.position.epoch) return "history";
           if (cursor.xmax > hub.seen) return "unknown";
         }
-        return isPast(cursor, hub.horizon) ? cursor : "retention";
+        return isPast(cursor, hub.horizon, hub.position) ? cursor : "retention";
       }
     }
   }

@@ -27,7 +27,7 @@ export interface Sink {
   /** Its cursor could not be used; it goes on from this one. */
   reset(reason: ResetReason, cursor: string): void;
   /** The person's inbox changed. */
-  inbox(event: InboxEvent): void;
+  inbox(event: InboxEvent): boolean;
   /** The session is over for this reason; the sink closes. */
   close(error: TidingsError): void;
   /** The session has become live. */
@@ -238,7 +238,10 @@ export class Session implements Subscriber {
 
   /** For the control: tells the client of its inbox, in the place of the row that it steers by. */
   inbox(event: InboxEvent): void {
-    if (!this.closed) this.#sink.inbox(event);
+    if (this.closed || this.#sink.inbox(event)) return;
+    this.#full = true;
+    this.#position ??= this.position;
+    this.#catchUp();
   }
 
   /** Tells the client its counts; one that takes no more at the moment gets the last of them later. */
@@ -482,7 +485,7 @@ export class Session implements Subscriber {
       try {
         const { batch, horizon } = await history.read(topics, after, until, page, this.signal);
         if (this.closed || this.#resets !== resets) return undefined;
-        if (horizon > this.#horizon && !isPast(after, horizon)) {
+        if (horizon > this.#horizon && !isPast(after, horizon, hub.position)) {
           this.#reset("retention");
           return undefined;
         }

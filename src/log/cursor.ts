@@ -119,9 +119,13 @@ export function splice(earlier: Cursor, later: Cursor, at: Place): Cursor {
   return { epoch: later.epoch, xmax: Math.max(earlier.xmax, at.xid + 1), gaps };
 }
 
-/** Whether no row of a transaction up to this id is after the cursor: nothing that retention purged was missed. */
-export function isPast(cursor: Cursor, horizon: number): boolean {
-  return cursor.xmax > horizon && (cursor.gaps[0]?.xid ?? Infinity) > horizon;
+/**
+ * Whether nothing that retention purged, up to this transaction id, was missed. A gap below it does no harm while it is as open
+ * at the present position as it is in the cursor: of a transaction that has not ended nothing can have been purged.
+ */
+export function isPast(cursor: Cursor, horizon: number, present: Cursor): boolean {
+  return cursor.xmax > horizon &&
+    cursor.gaps.every((gap) => gap.xid > horizon || reach(present, gap.xid) === gap.id);
 }
 
 /** The last id of a transaction that is behind the cursor: Infinity for all of it, 0 for none. */

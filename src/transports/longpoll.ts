@@ -107,8 +107,9 @@ class Answer implements Sink, Reconnectable {
     if (this.#atOnce) this.done.resolve();
   }
 
-  inbox(): void {
+  inbox(): boolean {
     this.done.resolve();
+    return true;
   }
 
   reset(reason: "history" | "retention" | "unknown", cursor: string): void {

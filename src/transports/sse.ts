@@ -105,8 +105,9 @@ class EventStream implements Sink, Reconnectable {
     return this.#response.writableLength < BUFFER;
   }
 
-  inbox(event: InboxEvent): void {
+  inbox(event: InboxEvent): boolean {
     this.#tell(`event: ${EVENTS.inbox}\ndata: ${JSON.stringify(event)}\n\n`);
+    return this.#response.writableLength < BUFFER;
   }
 
   reset(reason: ResetReason, cursor: string): void {

@@ -121,7 +121,9 @@ export class StompDelivery implements Sink, Reconnectable {
   }
 
   /** STOMP has no word for the inbox: counts are asked for over HTTP. */
-  inbox(): void {}
+  inbox(): boolean {
+    return true;
+  }
 
   reconnect(): void {
     this.close(new TidingsError("restarting", "This gateway is restarting: come back in a moment"));

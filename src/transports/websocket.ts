@@ -153,8 +153,9 @@ class Connection implements Sink, Reconnectable {
     return this.#socket.writableLength < BUFFER;
   }
 
-  inbox(event: InboxEvent): void {
+  inbox(event: InboxEvent): boolean {
     this.#send({ op: "inbox", ...event });
+    return this.#socket.writableLength < BUFFER;
   }
 
   reset(reason: ResetReason, cursor: string): void {

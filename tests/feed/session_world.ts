@@ -50,8 +50,9 @@ export class Recorder implements Sink {
     this.events.push({ got: "reset", reason, cursor });
   }
 
-  inbox(): void {
+  inbox(): boolean {
     this.events.push({ got: "inbox" });
+    return true;
   }
 
   live(): void {

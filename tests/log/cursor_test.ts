@@ -146,16 +146,25 @@ Deno.test("cutAt() leaves what is below a transaction as it was and nothing beyo
   );
 });
 
-Deno.test("isPast() holds when nothing up to the horizon is after the cursor", () => {
+Deno.test("isPast() holds when nothing up to the horizon is after the cursor that is not still open at present", () => {
   fc.assert(
-    fc.property(cursors, fc.integer({ min: 0, max: SPAN }), (cursor, horizon) => {
-      assert.equal(
-        isPast(cursor, horizon),
-        levels(cursor).slice(1, horizon + 1).every((level) => level === Infinity) && cursor.xmax > horizon,
+    fc.property(cursors, cursors, fc.integer({ min: 0, max: SPAN }), (cursor, other, horizon) => {
+      const present = merge(cursor, other);
+      const now = levels(present);
+      const nothingSince = levels(cursor).slice(1, horizon + 1).every((level, index) =>
+        level === Infinity || level === now[index + 1]
       );
+      assert.equal(isPast(cursor, horizon, present), nothingSince && cursor.xmax > horizon);
     }),
     runs,
   );
+});
+
+Deno.test("isPast(): one transaction that stays open for very long resets nobody", () => {
+  const open = { xid: 7, id: 0 };
+  const cursor = { epoch: "e", xmax: 500, gaps: [open] };
+  assert.equal(isPast(cursor, 400, { epoch: "e", xmax: 900, gaps: [open] }), true);
+  assert.equal(isPast(cursor, 400, { epoch: "e", xmax: 900, gaps: [] }), false);
 });
 
 // Random transaction histories, read by several instances and by clients that go from one to the other.
