@@ -113,6 +113,9 @@ declare
   people text[];
   everybody boolean;
 begin
+  if coalesce(pg_catalog.current_setting('tidings.purging', true), '') <> '' then
+    return null;
+  end if;
   if tg_op = 'DELETE' then
     select array_agg(distinct substr(o.topic, 6)) filter (where o.topic like 'user:%'), bool_or(o.topic not like 'user:%')
     into people, everybody from old_rows o where not o.transient;
@@ -137,10 +140,12 @@ begin
   return null;
 end $$;
 
+-- Without conditions: every INSERT copies the triggers of its table, conditions included (of its 21 microseconds these two take
+-- 0.25; with conditions it was 1).
 create trigger recount_deleted after delete on tidings.notification referencing old table as old_rows
-  for each statement when (coalesce(current_setting('tidings.purging', true), '') = '') execute function tidings.recount();
+  for each statement execute function tidings.recount();
 create trigger recount_changed after update on tidings.notification referencing old table as old_rows new table as new_rows
-  for each statement when (coalesce(current_setting('tidings.purging', true), '') = '') execute function tidings.recount();
+  for each statement execute function tidings.recount();
 
 -- Called by tidings.adopt, before the rows' xids are replaced (strange) or kept: places of the other cluster become places of this
 -- one. Where "has a lower id than the place" and "was there at the place" differ, because a transaction was open at that moment,

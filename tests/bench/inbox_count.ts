@@ -72,7 +72,8 @@ async function timed(run: () => Promise<unknown>): Promise<number> {
 }
 
 async function followers(): Promise<number> {
-  await sql`select tidings.follow('p' || g, 'crowd') from generate_series(1, 100000) g`;
+  await sql`insert into tidings.subscription (user_id, topic, since)
+    select 'p' || g, 'crowd', (select tidings.here()) from generate_series(1, 100000) g`;
   const before =
     (await sql<{ n: number }[]>`select count(*)::int as n from tidings.notification where topic = 'crowd'`)[
       0
