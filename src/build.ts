@@ -25,7 +25,9 @@ export async function pack(dist: string = DIST): Promise<string> {
   await build(dist);
   const folder = join(dist, "npm");
   await mkdir(folder, { recursive: true });
-  for (const name of ["client.js", "bell.js"]) await copyFile(join(dist, name), join(folder, name));
+  for (const name of ["client.js", "bell.js", "push.js"]) {
+    await copyFile(join(dist, name), join(folder, name));
+  }
   await cp(join(dist, "types"), join(folder, "types"), { recursive: true });
   await copyFile(join(ROOT, "LICENSE"), join(folder, "LICENSE"));
   const { version, license } = JSON.parse(await readFile(join(ROOT, "deno.json"), "utf8"));
@@ -56,6 +58,7 @@ function manifest(version: string, license: string): Record<string, unknown> {
     exports: {
       ".": { types: "./types/client/mod.d.ts", default: "./client.js" },
       "./bell": { types: "./types/client/bell.d.ts", default: "./bell.js" },
+      "./push": { types: "./types/client/push.d.ts", default: "./push.js" },
     },
     // the bell's declarations name it; the bell itself has it inside
     peerDependencies: { lit: "^3.3.0" },

@@ -86,7 +86,7 @@ export interface Gateway extends Service {
 }
 
 /** What browsers load; the demo's in dev mode only. */
-const SCRIPTS = ["client.js", "bell.js", "worker.js"];
+const SCRIPTS = ["client.js", "bell.js", "push.js", "worker.js"];
 /** Milliseconds that an answer of `/readyz` is good for. */
 const FRESH = 1_000;
 /** Milliseconds after which a log that was not read is not readable. */

@@ -108,6 +108,7 @@ function answer(request: Request, { plain, gzip, etag }: Asset, own: Record<stri
 }
 
 function typesHeader(name: string): Record<string, string> {
-  const entry = { "client.js": "client/mod.d.ts", "bell.js": "client/bell.d.ts" }[name];
+  const entry =
+    { "client.js": "client/mod.d.ts", "bell.js": "client/bell.d.ts", "push.js": "client/push.d.ts" }[name];
   return entry === undefined ? {} : { "x-typescript-types": `/types/${entry}` };
 }

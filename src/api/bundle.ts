@@ -10,6 +10,7 @@ import { fileURLToPath } from "node:url";
 export const SCRIPTS: Readonly<Record<string, string>> = {
   "client.js": "src/client/mod.ts",
   "bell.js": "src/client/bell.ts",
+  "push.js": "src/client/push.ts",
   "worker.js": "src/client/worker.ts",
   "demo.js": "src/demo/page.ts",
 };
@@ -30,22 +31,25 @@ export async function bundleTypes(): Promise<Map<string, string>> {
   // needed here only, and large
   const { default: ts } = await import("typescript");
   const src = join(ROOT, "src");
-  const program = ts.createProgram(["mod.ts", "bell.ts"].map((name) => join(src, "client", name)), {
-    declaration: true,
-    emitDeclarationOnly: true,
-    allowImportingTsExtensions: true,
-    strict: true,
-    exactOptionalPropertyTypes: true,
-    noUncheckedIndexedAccess: true,
-    target: ts.ScriptTarget.ESNext,
-    module: ts.ModuleKind.ESNext,
-    moduleResolution: ts.ModuleResolutionKind.Bundler,
-    // a browser's library alone: nothing of Deno's or Node's may slip in
-    lib: ["lib.esnext.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts", "lib.dom.asynciterable.d.ts"],
-    types: [],
-    rootDir: src,
-    outDir: "/",
-  });
+  const program = ts.createProgram(
+    ["mod.ts", "bell.ts", "push.ts"].map((name) => join(src, "client", name)),
+    {
+      declaration: true,
+      emitDeclarationOnly: true,
+      allowImportingTsExtensions: true,
+      strict: true,
+      exactOptionalPropertyTypes: true,
+      noUncheckedIndexedAccess: true,
+      target: ts.ScriptTarget.ESNext,
+      module: ts.ModuleKind.ESNext,
+      moduleResolution: ts.ModuleResolutionKind.Bundler,
+      // a browser's library alone: nothing of Deno's or Node's may slip in
+      lib: ["lib.esnext.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts", "lib.dom.asynciterable.d.ts"],
+      types: [],
+      rootDir: src,
+      outDir: "/",
+    },
+  );
   const types = new Map<string, string>();
   const { diagnostics } = program.emit(undefined, (path, text) => {
     types.set(path.slice(1), text.replaceAll(/((?:from |import\()"\.[^"]+)\.ts"/g, '$1.js"'));

@@ -18,7 +18,7 @@ import type {
 } from "../protocol.ts";
 import type { Credentials } from "./credentials.ts";
 import type { Memory, Recent } from "./memory.ts";
-import { isProblem, refusal, TidingsClientError } from "./problem.ts";
+import { isProblem, problemOf, refusal, TidingsClientError } from "./problem.ts";
 import {
   type Action,
   type Event,
@@ -331,7 +331,7 @@ export class Connection {
     } catch (error) {
       // a token that cannot be renewed ends it; one that cannot be had right now is asked for again
       event = error instanceof TidingsClientError && error.code === "token_expired"
-        ? { type: "refused", problem: problemOf(error) }
+        ? { type: "refused", problem: problemOf(401, error.code, error.message) }
         : { type: "unauthorized" };
     }
     if (this.#machine === asked) this.#on(event);
@@ -541,14 +541,4 @@ export class Connection {
     this.#probe = null;
     probe?.link.close();
   }
-}
-
-function problemOf(error: TidingsClientError): Problem {
-  return {
-    type: `urn:tidings:error:${error.code}`,
-    title: "The token has expired",
-    status: 401,
-    code: error.code,
-    detail: error.message,
-  };
 }

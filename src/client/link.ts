@@ -5,7 +5,7 @@
  */
 import type { Clock } from "../clock.ts";
 import { type ClientFrame, CLOSE, type Problem, type ServerFrame, type Welcome } from "../protocol.ts";
-import { readProblem } from "./problem.ts";
+import { problemOf, readProblem } from "./problem.ts";
 
 /** What to ask the gateway for. */
 export interface FeedRequest {
@@ -90,13 +90,14 @@ export function endingOfClose(code: number, reason: string): Ending {
   if (code === CLOSE.tokenExpired) return { type: "expired" };
   if (code === CLOSE.tooMany) return { type: "again", within: 10_000 };
   if (code < 4500 || code > 4999) return { type: "lost" };
-  const [status, name] = code === CLOSE.badCredentials
-    ? [401, "invalid_token"]
-    : code === CLOSE.forbidden
-    ? [403, "forbidden"]
-    : [400, "protocol_error"];
-  const title = reason === "" ? `The gateway closed the connection (${code})` : reason;
-  return { type: "refused", problem: { type: `urn:tidings:error:${name}`, title, status, code: name } };
+  const title = reason || `The gateway closed the connection (${code})`;
+  if (code === CLOSE.badCredentials) {
+    return { type: "refused", problem: problemOf(401, "invalid_token", title) };
+  }
+  const [status, name] = code === CLOSE.forbidden
+    ? [403, "forbidden"] as const
+    : [400, "protocol_error"] as const;
+  return { type: "refused", problem: problemOf(status, name, title) };
 }
 
 /** Milliseconds of silence that are normal with a heartbeat of so many seconds. */

@@ -33,7 +33,6 @@ import type { LinkTools } from "./link.ts";
 import { realWorld, type World } from "./world.ts";
 
 export { TidingsClientError } from "./problem.ts";
-export { clearPushed, disablePush, enablePush, type PushOptions } from "./push.ts";
 export { TRANSPORTS } from "./states.ts";
 export type {
   ClientFrame,

@@ -44,3 +44,8 @@ export function isProblem(value: unknown): value is Problem {
   const { code, status } = (value ?? {}) as Partial<Problem>;
   return typeof code === "string" && typeof status === "number";
 }
+
+/** A problem that the gateway did not get to write. */
+export function problemOf(status: number, code: string, title: string): Problem {
+  return { type: `urn:tidings:error:${code}`, title, status, code };
+}

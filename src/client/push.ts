@@ -1,5 +1,5 @@
 /**
- * Turns pushes on and off for this browser: permission, service worker, subscription, registration at the gateway.
+ * Turns pushes on and off for this browser, served as `/push.js`: permission, service worker, subscription, registration at the gateway.
  *
  * ```ts
  * button.onclick = () => enablePush({ getToken });

@@ -147,8 +147,6 @@ export function toFrame({ event, data, id }: SseEvent): ServerFrame | null {
   if (data === "") return id === "" ? null : { op: "cursor", cursor: id };
   const value = JSON.parse(data);
   if (typeof value !== "object" || value === null) return null;
-  // the gateway's last word has no place in the log; a notification of that type has one
-  if (event === "error" && id === "" && isProblem(value)) return { op: "error", problem: value };
   switch (event) {
     case EVENTS.welcome:
       return { op: "welcome", ...value as Welcome };
@@ -159,7 +157,7 @@ export function toFrame({ event, data, id }: SseEvent): ServerFrame | null {
     case EVENTS.reconnect:
       return { op: "reconnect", ...value };
     case EVENTS.error:
-      return { op: "error", problem: value };
+      return isProblem(value) ? { op: "error", problem: value } : null;
     default:
       return { op: "items", cursor: id, items: [value as Item] };
   }

@@ -35,8 +35,8 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
   const app = new Hono();
   const worker = await bundleScript(SCRIPTS["worker.js"]!);
   app.get("/worker.js", (c) => c.body(worker, 200, { "content-type": "text/javascript" }));
-  const client = await bundleScript(SCRIPTS["client.js"]!);
-  app.get("/client.js", (c) => c.body(client, 200, { "content-type": "text/javascript" }));
+  const client = await bundleScript(SCRIPTS["push.js"]!);
+  app.get("/push.js", (c) => c.body(client, 200, { "content-type": "text/javascript" }));
   app.get("/app/*", (c) => c.html("<!doctype html><title>App</title><link rel=icon href=data:,>"));
   app.get("/state", async (c) => {
     const [receipt] = await sql`select state from tidings.receipt where user_id = 'ann'`;
@@ -79,7 +79,7 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
       const asAnn: typeof fetch = (input, init) =>
         fetch(input, { ...init, headers: { ...init?.headers, as: "ann" } });
       return await enablePush({ fetch: asAnn, token: "not looked at here" });
-    }, { keys: subscriptionKeys(await makeReceiver()), client: "/client.js" });
+    }, { keys: subscriptionKeys(await makeReceiver()), client: "/push.js" });
     const [known] = await sql`select user_id, id, kind from tidings.device`;
     assert.deepEqual(known, { user_id: "ann", id: device.device, kind: "webpush" });
 
