@@ -4,7 +4,7 @@
  * @module
  */
 import { type Identity, isReserved, maySubscribe } from "../auth/identity.ts";
-import type { Clock } from "../clock.ts";
+import { type Clock, jitter } from "../clock.ts";
 import type { InboxStore } from "../database/inbox_store.ts";
 import { TidingsError } from "../errors.ts";
 import { ALL, userTopic } from "./topic.ts";
@@ -24,6 +24,8 @@ export interface Rights {
 /** Milliseconds that an answer to "signed out?" is believed; open sessions learn it at once, by the log. */
 const BELIEVED = 1_000;
 const REMEMBERED = 10_000;
+/** Milliseconds that a request waits for a database that is away for a moment, as sending does. */
+const PATIENCE = 5_000;
 
 /** Rights by token and policy. */
 export function createRights(
@@ -37,10 +39,23 @@ export function createRights(
     const last = known.get(user);
     if (last !== undefined && now - last.at < BELIEVED && now >= last.at) return last.signedOut;
     if (known.size >= REMEMBERED) known.clear();
-    const entry = { at: now, signedOut: store.signedOut(user) };
+    const entry = { at: now, signedOut: patiently(() => store.signedOut(user)) };
     known.set(user, entry);
     entry.signedOut.catch(() => known.delete(user));
     return entry.signedOut;
+  }
+
+  async function patiently<T>(ask: () => Promise<T>): Promise<T> {
+    const until = clock.now() + PATIENCE;
+    for (let attempt = 0;; attempt++) {
+      try {
+        return await ask();
+      } catch (error) {
+        const passing = error instanceof TidingsError && error.code === "unavailable";
+        if (!passing || clock.now() >= until) throw error;
+        await clock.sleep(jitter(50 * 2 ** Math.min(attempt, 3)));
+      }
+    }
   }
 
   async function stands(identity: Identity): Promise<void> {
