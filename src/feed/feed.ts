@@ -151,11 +151,27 @@ export function createFeed(
   let reserved = 0;
   let draining = false;
 
+  /** Resolves when everything that was committed before the call has been read, or a page of it. */
+  async function readOn(): Promise<void> {
+    const wait = AbortSignal.timeout(PLAUSIBLE_WAIT);
+    try {
+      await deps.refresh(wait);
+    } catch (error) {
+      if (!wait.aborted) throw error;
+      throw new TidingsError("unavailable", "The log cannot be read at the moment", {
+        retryAfter: 1,
+        cause: error,
+      });
+    }
+  }
+
   async function locate(since: Since): Promise<Cursor | ResetReason> {
     const here = hub.position;
     switch (since.at) {
       case "now":
-        return here;
+        // What was committed before the question is not news, though this gateway may not have read it yet.
+        await readOn();
+        return hub.position;
       case "earliest":
         return cutAt(here, hub.horizon + 1);
       case "ago":
@@ -166,16 +182,7 @@ export function createFeed(
         if (cursor.epoch !== here.epoch) return "history";
         if (cursor.xmax > hub.seen) {
           // Another instance may be a little ahead; what the database has not begun yet, nobody was given.
-          const wait = AbortSignal.timeout(PLAUSIBLE_WAIT);
-          try {
-            await deps.refresh(wait);
-          } catch (error) {
-            if (!wait.aborted) throw error;
-            throw new TidingsError("unavailable", "The log cannot be read at the moment", {
-              retryAfter: 1,
-              cause: error,
-            });
-          }
+          await readOn();
           if (cursor.epoch !== hub.position.epoch) return "history";
           if (cursor.xmax > hub.seen) return "unknown";
         }

@@ -54,9 +54,11 @@ Deno.test("who is here is told to whoever may subscribe, to others not; only the
   await using gateway = await startGateway(database, { env });
   const token = await gateway.token("ann", ROOM);
   const ann = await openWebSocket({ url: gateway.url, token, topics: ["room:1"] });
-  await ann.ask({ op: "subscribe", topics: ["all"], presence: true });
-  await ann.until("her own join", () => ann.received.length > 0 || ann.told.length > 50);
-  const counted = await ask(gateway, "/v1/topics/all/presence?count=true", token);
+  // Whether she is told of her own coming depends on which was first; that she is counted does not.
+  const count = () => ask(gateway, "/v1/topics/all/presence?count=true", token);
+  const end = performance.now() + 15_000;
+  let counted = await count();
+  while (counted.body.count !== 1 && performance.now() < end) counted = await count();
   assert.deepEqual(counted, { status: 200, body: { topic: "all", count: 1 } });
   const { body } = await ask(gateway, "/v1/topics/user:ann/presence", token);
   assert.match(body.people[0].since, /^\d{4}-\d\d-\d\dT/);
