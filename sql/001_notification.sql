@@ -86,9 +86,11 @@ begin
   if found and known.origin = here then
     return known.epoch;
   end if;
+  -- Its transaction has ended, for it is seen, but not in this cluster: there it runs, or is still to come.
   strange := exists (
     select from tidings.notification n
-    where n.xid >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()));
+    where n.xid >= pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())
+      and not pg_catalog.pg_visible_in_snapshot(n.xid, pg_catalog.pg_current_snapshot()));
   -- The places in the log that people's inboxes hold (016_retention.sql).
   perform tidings.adopting(strange);
   if strange then

@@ -3,7 +3,7 @@ import { titles } from "../conformance/client.ts";
 import { openEvents } from "../conformance/sse.ts";
 import { has, numbers } from "../conformance/suite.ts";
 import { openWebSocket } from "../conformance/websocket.ts";
-import { startGateway } from "../helpers/gateway.ts";
+import { startGateway, type TestGateway } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
 import { rawHttp } from "../helpers/raw_http.ts";
 import { dial } from "../helpers/websocket.ts";
@@ -58,10 +58,7 @@ Deno.test("stopping answers waiting polls, and refuses what comes on open connec
   await using listening = await dial(here.url, { headers });
   await listening.next("welcome");
   const poll = rawHttp(here.url, "GET /v1/feed HTTP/1.1", headers);
-  // nothing tells that a poll waits, but that its request was answered in order: another one after it was
-  await listening.ask({ op: "ping" });
-  await using after = rawHttp(here.url, "GET /v1/feed?wait=0 HTTP/1.1", headers);
-  await after.until(/"inbox"/);
+  await sessions(here, 2);
   const stopped = here.gateway.stop();
   kept.socket.write(`GET /v1/feed HTTP/1.1\r\nHost: x\r\nAuthorization: ${headers.authorization}\r\n\r\n`);
   await kept.until(/HTTP\/1\.1 503 .*retry-after: 1\r\n.*"code":"restarting"/is);
@@ -76,6 +73,20 @@ Deno.test("stopping answers waiting polls, and refuses what comes on open connec
   await clock.jump(61_000);
   await stopped;
 });
+
+/** Resolves when so many are open, by what the gateway tells operators. */
+async function sessions(
+  { url, gateway }: { url: string; gateway: TestGateway },
+  open: number,
+): Promise<void> {
+  const headers = { authorization: `Bearer ${await gateway.token("operator", { admin: true })}` };
+  const end = performance.now() + 15_000;
+  for (let seen = NaN; seen !== open;) {
+    assert.ok(performance.now() < end, `${seen} sessions are open instead of ${open}`);
+    const text = await (await fetch(`${url}/metrics`, { headers })).text();
+    seen = Number(/^tidings_sessions (\d+)$/m.exec(text)?.[1]);
+  }
+}
 
 Deno.test("stopping does not wait for those who have not said who they are", async () => {
   await using here = await place();
