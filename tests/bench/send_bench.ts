@@ -14,8 +14,8 @@ import { testCluster } from "../helpers/database.ts";
 import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
 
 const CLIENTS = 64;
-const SECONDS = 4;
-const ROUNDS = 5;
+const SECONDS = 3;
+const ROUNDS = 3;
 const VALUES = "('user:' || (random() * 1000)::int, 'hello', 'a body of some length, as they are')";
 const STATEMENTS = {
   plain: `insert into bench.plain (topic, title, body) values ${VALUES};`,
