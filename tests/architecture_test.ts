@@ -18,6 +18,7 @@ const LAYERS = [
     "version.ts",
     "service.ts",
     "duration.ts",
+    "exact_json.ts",
     "setting.ts",
     "feed/topic.ts",
     "log/cursor.ts",

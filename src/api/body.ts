@@ -6,6 +6,7 @@ import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { TidingsError } from "../errors.ts";
+import { parsePublications } from "../exact_json.ts";
 
 /** Bytes of bodies that may be held at a time. */
 export interface BodyBudgetLimits {
@@ -69,8 +70,8 @@ export class BodyBudget {
 }
 
 /**
- * Reads the body, at most `max` bytes of it, as UTF-8 text; `c.req.text()` and `c.req.json()` then have it. Comes after
- * `authenticate`.
+ * Reads the body, at most `max` bytes of it, as UTF-8 text; `c.req.text()` and `c.req.json()` then have it, the latter with
+ * the digits of the numbers in `data`. Comes after `authenticate`.
  */
 export function textBody(max: number, budget: BodyBudget): MiddlewareHandler<AuthEnv> {
   const counted = bodyLimit({
@@ -104,6 +105,7 @@ async function read(c: Context, next: () => Promise<void>): Promise<void> {
   }
   // Hono types what the cache resolves to, and holds promises
   c.req.bodyCache.text = Promise.resolve(text) as unknown as string;
+  c.req.json = <T>() => Promise.resolve().then(() => parsePublications(text) as T);
   await next();
 }
 

@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import type { InboxStore, State } from "../database/inbox_store.ts";
 import { TidingsError } from "../errors.ts";
-import { itemOf } from "../log/row.ts";
+import { exactItemOf } from "../log/row.ts";
 import { PATHS } from "../protocol.ts";
 import { type BodyBudget, textBody } from "./body.ts";
 import { documented, problems, SECURED } from "./openapi.ts";
@@ -152,7 +152,7 @@ export function inboxRoutes(deps: { store: InboxStore; budget: BodyBudget }): Op
         ...(before === undefined ? {} : { before: await place(user, before) }),
         rows: limit + 1,
       });
-      const items = rows.slice(0, limit).map((row) => ({ ...itemOf(row), state: row.state }));
+      const items = rows.slice(0, limit).map((row) => ({ ...exactItemOf(row), state: row.state }));
       const last = rows[limit - 1];
       c.header("Cache-Control", "no-store");
       return c.json({

@@ -8,6 +8,7 @@ import { z } from "@hono/zod-openapi";
 import { DURATION_EXPECTED, DURATION_MAX, parseDuration } from "../duration.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { LIMITS, PRIORITIES, type Priority } from "../notification.ts";
+import { DATA_DESCRIPTION, isStorable, measureData, NOT_STORABLE } from "./data.ts";
 
 /** The most notifications in one request. */
 export const MAX_PUBLICATIONS = 1_000;
@@ -17,8 +18,6 @@ export const MAX_TOPICS = 1_000;
 export const MAX_ROWS = 10_000;
 /** The most bytes of text and data that one request may make, over all its rows. */
 export const MAX_EXPANDED_BYTES = 32 * 1024 * 1024;
-/** How deep `data` may be nested. */
-export const MAX_DEPTH = 32;
 
 /** A publication that was checked. Absent fields are left out. */
 export interface CheckedPublication {
@@ -40,9 +39,6 @@ export interface CheckedPublication {
   deliverAt?: string;
   push?: boolean;
 }
-
-/** Postgres takes neither NUL nor half of a surrogate pair. */
-const NOT_STORABLE = "expected text without NUL characters and without halves of surrogate pairs";
 
 const topic = z.string(TOPIC_EXPECTED).refine(isTopic, { error: TOPIC_EXPECTED })
   .openapi({ maxLength: LIMITS.topic, example: "user:42" });
@@ -68,10 +64,10 @@ const link = text(0, LIMITS.link).refine(isLink, {
 
 const data = z.unknown()
   .superRefine((value, context) => {
-    const wrong = dataViolation(value);
-    if (wrong !== undefined) context.addIssue({ code: "custom", message: wrong });
+    const measured = measureData(value);
+    if (typeof measured === "string") context.addIssue({ code: "custom", message: measured });
   })
-  .openapi({ description: `Any JSON, at most ${LIMITS.data} bytes, nested at most ${MAX_DEPTH} deep` });
+  .openapi({ description: DATA_DESCRIPTION });
 
 const ttl = z.union([
   z.number().positive("expected more than 0 seconds").max(
@@ -145,7 +141,7 @@ export function weigh(publication: CheckedPublication): number {
   const { body, data, title, link } = publication;
   return 200 + (body === undefined ? 0 : Buffer.byteLength(body)) + (title?.length ?? 0) +
     (link?.length ?? 0) +
-    (data === undefined ? 0 : Buffer.byteLength(JSON.stringify(data)));
+    (data === undefined ? 0 : Number(measureData(data)));
 }
 
 function text(min: number, max: number) {
@@ -161,10 +157,6 @@ function characters(value: string, max: number): number {
   return value.length <= max || value.length > 2 * max ? value.length : [...value].length;
 }
 
-function isStorable(value: string): boolean {
-  return !value.includes("\u0000") && value.isWellFormed();
-}
-
 /** Where a browser goes with it decides: `//host`, `/\host` and `javascript:` leave the application unnoticed. */
 function isLink(value: string): boolean {
   // deno-lint-ignore no-control-regex -- browsers drop control characters before they look
@@ -174,24 +166,4 @@ function isLink(value: string): boolean {
     return URL.canParse(value, base) && new URL(value, base).origin === base;
   }
   return /^https?:\/\//i.test(value) && URL.canParse(value);
-}
-
-/** What is wrong with `data`. Walks without recursion: depth is what it bounds. */
-function dataViolation(root: unknown): string | undefined {
-  const waiting: { value: unknown; depth: number }[] = [{ value: root, depth: 0 }];
-  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
-    const { value, depth } = next;
-    if (typeof value === "string" && !isStorable(value)) return NOT_STORABLE;
-    if (typeof value === "number" && !Number.isFinite(value)) return "expected numbers that fit into 64 bits";
-    if (typeof value !== "object" || value === null) continue;
-    if (depth >= MAX_DEPTH) return `expected JSON nested at most ${MAX_DEPTH} deep`;
-    for (const [key, inner] of Object.entries(value)) {
-      if (!isStorable(key)) return NOT_STORABLE;
-      waiting.push({ value: inner, depth: depth + 1 });
-    }
-  }
-  if (root !== undefined && Buffer.byteLength(JSON.stringify(root)) > LIMITS.data) {
-    return `expected at most ${LIMITS.data} bytes of JSON`;
-  }
-  return undefined;
 }

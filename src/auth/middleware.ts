@@ -40,6 +40,17 @@ export function requireAdmin(): MiddlewareHandler<AuthEnv> {
   };
 }
 
+/** What answers say in headers beyond those that every page may read: cursors, request ids, when to come back. */
+const EXPOSED = [
+  "Allow",
+  "ETag",
+  "Idempotent-Replayed",
+  "Location",
+  "Retry-After",
+  "WWW-Authenticate",
+  "X-Request-Id",
+];
+
 /**
  * CORS for the allowed origins: cookies for those listed by their full name only. Mount it before `authenticate`, because
  * preflights carry no credentials. Without allowed origins it answers nothing, and browsers keep to the gateway's own origin.
@@ -47,7 +58,7 @@ export function requireAdmin(): MiddlewareHandler<AuthEnv> {
 export function allowOrigins(origins: Origins): MiddlewareHandler {
   const shared = {
     allowMethods: ["GET", "HEAD", "PUT", "POST", "DELETE", "PATCH"],
-    exposeHeaders: ["ETag", "Location", "Retry-After", "WWW-Authenticate"],
+    exposeHeaders: EXPOSED,
     maxAge: 3_600,
   };
   // a function keeps `Vary: Origin`, because other origins get another answer

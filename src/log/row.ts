@@ -2,6 +2,7 @@
  * One row of the log as the gateway holds it: what routing needs, and the JSON of its item, made once for all who get it.
  * @module
  */
+import { parseExact } from "../exact_json.ts";
 import type { Item } from "../notification.ts";
 import type { Place } from "./cursor.ts";
 
@@ -43,6 +44,11 @@ export function isControl(row: Row): boolean {
 /** The item of a row, parsed. */
 export function itemOf(row: Row): Item {
   return JSON.parse(row.json);
+}
+
+/** The item of a row, to pass on: numbers in its data keep their digits (`exact_json.ts`). */
+export function exactItemOf(row: Row): Item {
+  return parseExact(row.json) as Item;
 }
 
 /** Makes the row of an entry. `data` is passed through as PostgreSQL wrote it, so that its numbers keep their digits. */

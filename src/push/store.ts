@@ -3,6 +3,7 @@
  * @module
  */
 import type { Statement } from "../database/postgres.ts";
+import { parsePublications } from "../exact_json.ts";
 import type { Item } from "../notification.ts";
 import type { Outcome, PushMessage, Target } from "./provider.ts";
 
@@ -39,7 +40,8 @@ interface Row {
   kind: string;
   address: string;
   keys: Record<string, string>;
-  item: StoredItem;
+  /** JSON of a {@link StoredItem}. */
+  item: string;
   ids: string[];
   read: string[];
   unread: number | null;
@@ -63,7 +65,7 @@ export function createPushStore(sql: Statement): PushStore {
     },
     async claim(max, leaseMs) {
       const rows = await sql<Row[]>`
-        select delivery, attempt, action, device, kind, address, keys, item,
+        select delivery, attempt, action, device, kind, address, keys, item::text as item,
           to_json(ids::text[]) as ids, to_json(read::text[]) as read, unread, ttl, title, body
         from tidings.push_claim(${max}::int, make_interval(secs => ${leaseMs / 1000}::float8))`;
       return rows.map(toClaim);
@@ -94,7 +96,7 @@ export function itemOf({ createdAt, expiresAt, ...rest }: StoredItem): Item {
 
 function toClaim(row: Row): Claim {
   const { delivery, attempt, action, device, kind, address, keys, ids, read, unread, ttl, title, body } = row;
-  const item = itemOf(row.item);
+  const item = itemOf(parsePublications(row.item) as StoredItem);
   if (title !== null) {
     // a digest speaks for all of them: the words and the link of one would mislead
     item.title = title;

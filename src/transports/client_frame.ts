@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { TidingsError } from "../errors.ts";
+import { parsePublications } from "../exact_json.ts";
 import type { ClientFrame } from "../protocol.ts";
 
 const ref = z.string("expected a string").max(100, "expected at most 100 characters").optional();
@@ -74,7 +75,7 @@ const frames = {
 export function parseFrame(text: string): ClientFrame {
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parsePublications(text);
   } catch (error) {
     throw new TidingsError("protocol_error", "Cannot read the frame: it is not JSON", { cause: error });
   }

@@ -7,6 +7,7 @@
  * @module
  */
 import { TidingsError } from "../errors.ts";
+import { isExactNumber, parseExact, roundFields } from "../exact_json.ts";
 import type { Item, Priority } from "../notification.ts";
 import { PRIORITIES } from "../notification.ts";
 import type { Publication } from "../protocol.ts";
@@ -97,7 +98,7 @@ function readBody(
     throw refuse("body", "expected UTF-8", cause);
   }
   const plain = contentType !== undefined && /^text\/(?!json)/i.test(contentType);
-  const value = plain ? undefined : parseJson(text);
+  const value = plain ? undefined : parseJson(text, parseExact);
   if (value === undefined) {
     if (contentType !== undefined && /json/i.test(contentType)) {
       throw refuse("body", "expected JSON, as content-type says");
@@ -118,11 +119,15 @@ function asFields(value: Record<string, unknown>): Partial<Publication> | undefi
   const fits = keys.every((key) => {
     if (key === "data") return true;
     if (key === "transient" || key === "push") return typeof value[key] === "boolean";
-    if (key === "ttl") return typeof value[key] === "number" || typeof value[key] === "string";
+    if (key === "ttl") {
+      return typeof value[key] === "number" || typeof value[key] === "string" || isExactNumber(value[key]);
+    }
     if (key === "priority") return PRIORITIES.includes(value[key] as Priority);
     return (FIELDS as readonly string[]).includes(key) && typeof value[key] === "string";
   });
-  return fits ? value as Partial<Publication> : undefined;
+  if (!fits) return undefined;
+  roundFields(value);
+  return value as Partial<Publication>;
 }
 
 /** The shape read backwards: what a page gets in `message` it may also send in `message`. */
@@ -149,7 +154,7 @@ function valueAt(item: Item, user: string, path: string): unknown {
     value = isRecord(value) && Object.hasOwn(value, step) ? value[step] : undefined;
   }
   if (!numeric || value === undefined) return value;
-  const number = Number(value);
+  const number = Number(isExactNumber(value) ? value.rawJSON : value);
   // a number that JSON's readers would round is worth more as the text that it is
   return Number.isFinite(number) && (!Number.isInteger(number) || Number.isSafeInteger(number))
     ? number
@@ -170,9 +175,9 @@ function kebab(field: string): string {
   return field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-function parseJson(text: string): unknown {
+function parseJson(text: string, parse: (text: string) => unknown = JSON.parse): unknown {
   try {
-    return JSON.parse(text);
+    return parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
@@ -180,7 +185,7 @@ function parseJson(text: string): unknown {
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
+  return typeof value === "object" && value !== null && !Array.isArray(value) && !isExactNumber(value);
 }
 
 function refuse(field: string, expected: string, cause?: unknown): TidingsError {

@@ -10,7 +10,7 @@ import { TidingsError } from "../errors.ts";
 import type { Reconnectable } from "../feed/feed.ts";
 import type { Sink } from "../feed/session.ts";
 import type { Batch } from "../log/batch.ts";
-import { itemOf } from "../log/row.ts";
+import { exactItemOf } from "../log/row.ts";
 import type { Item } from "../notification.ts";
 import type { ResetReason } from "../protocol.ts";
 import type { StompSession } from "./stomp_session.ts";
@@ -168,5 +168,5 @@ export class StompDelivery implements Sink, Reconnectable {
 }
 
 function itemsOf(batch: Batch): Item[] {
-  return batch.rows.map(itemOf);
+  return batch.rows.map(exactItemOf);
 }

@@ -3,6 +3,8 @@ import { once } from "node:events";
 import { WebSocket } from "ws";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
+import { connectStomp, stompUrl } from "../helpers/stomp.ts";
+import { dial } from "../helpers/websocket.ts";
 
 Deno.test("what one gateway took over HTTP arrives at a client of another, as it was sent", async () => {
   await using database = await testDatabase();
@@ -90,6 +92,68 @@ Deno.test("publish over a WebSocket keeps to the same rules as POST /v1/notifica
   ]);
   socket.close();
   await once(socket, "close");
+});
+
+Deno.test("a page of an allowed origin may read every header that an answer has for it", async () => {
+  await using database = await testDatabase();
+  const origin = "https://app.example.com";
+  await using gateway = await startGateway(database, { env: { TIDINGS_ALLOWED_ORIGINS: origin } });
+  const token = await gateway.token("ann", { publish: ["**"] });
+  const call = async (path: string, init: RequestInit = {}, authorization = `Bearer ${token}`) => {
+    const headers = { origin, authorization, "idempotency-key": "k", ...init.headers };
+    const response = await fetch(`${gateway.url}${path}`, { ...init, headers });
+    await response.body?.cancel();
+    return response;
+  };
+  const send = () => call("/v1/topics/user:ann", { method: "POST", body: "x" });
+  const answers: [() => Promise<Response>, string][] = [
+    [() => send().then(send), "idempotent-replayed"],
+    [send, "x-request-id"],
+    [() => call("/v1/feed?wait=0"), "etag"],
+    [() => call("/v1/feed", {}, "Bearer x"), "www-authenticate"],
+    [() => call("/v1/feed", { method: "DELETE" }), "allow"],
+    [() => call("/v1/feed", { headers: { accept: "text/event-stream" } }), "x-request-id"],
+  ];
+  for (const [ask, name] of answers) {
+    const { headers, status } = await ask();
+    assert.ok(headers.has(name), `${name} of ${status}`);
+    assert.equal(headers.get("access-control-allow-origin"), origin);
+    assert.ok(headers.get("access-control-expose-headers")?.toLowerCase().split(",").includes(name), name);
+  }
+});
+
+Deno.test("numbers in data keep their digits on every way in and out", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database);
+  const token = await gateway.token("ann", { publish: ["**"] });
+  const headers = { authorization: `Bearer ${token}` };
+  const data = '{"n":[12345678901234567890, 1.50]}';
+  const stored = '{"n": [12345678901234567890, 1.50]}';
+  await using socket = await dial(gateway.url, { headers });
+  await socket.next("welcome");
+  const raw: string[] = [];
+  socket.socket.on("message", (frame) => raw.push(String(frame)));
+  await using stomp = await connectStomp(stompUrl(gateway.url), token);
+  await stomp.subscribe("/user/queue/notification");
+  const text = await fetch(`${gateway.url}/v1/notifications`, {
+    method: "POST",
+    headers: { ...headers, "content-type": "application/json" },
+    body: `{"to":"user:ann","data":${data}}`,
+  });
+  assert.equal(text.status, 201, await text.text());
+  socket.say(`{"op":"publish","ref":"p","to":"user:ann","data":${data}}`);
+  await socket.next("ok");
+  await stomp.publish("/topic/user:ann", `{"title":"t","ttl":60.0,"data":${data}}`);
+  await stomp.publish("/topic/user:ann", data);
+  const rows = await database.sql`select data::text from tidings.notification`;
+  assert.deepEqual(rows.map((row) => row.data), [stored, stored, stored, stored]);
+
+  for (const message of await stomp.messages.take(4)) assert.ok(message.body.includes(stored), message.body);
+  while (raw.join("").split(stored).length <= 4) await once(socket.socket, "message");
+  const read = async (path: string) => await (await fetch(`${gateway.url}${path}`, { headers })).text();
+  assert.equal((await read("/v1/feed?since=earliest&wait=0")).split(stored).length, 5);
+  // not as the database wrote it, but with its digits
+  assert.equal((await read("/v1/inbox")).split(data.replace(", ", ",")).length, 5);
 });
 
 Deno.test("a gateway is ready while it reads the log, and says so when the database is gone", async () => {
