@@ -65,6 +65,47 @@ begin
   return row(greatest((old).xmax, next), coalesce(xips, '{}'), coalesce(ats, '{}'), (new).top)::tidings.place;
 end $$;
 
+-- What is behind either place (wider), or behind both.
+create function tidings.combined(a tidings.place, b tidings.place, wider boolean) returns tidings.place
+language sql immutable set search_path = '' as $$
+  with reach as (
+    -- How far each transaction is behind: up to an id, 0 for nothing, the highest number for all of it.
+    select x.xid, case when wider then greatest(r.a, r.b) else least(r.a, r.b) end as id
+    from (select u.xid from unnest((a).xip) u(xid) union select u.xid from unnest((b).xip) u(xid)) x
+    cross join lateral (
+      select case when x.xid >= (a).xmax then 0
+               else coalesce(((a).at)[array_position((a).xip, x.xid)], 9223372036854775807) end as a,
+             case when x.xid >= (b).xmax then 0
+               else coalesce(((b).at)[array_position((b).xip, x.xid)], 9223372036854775807) end as b) r
+  ), bounds as (
+    select case when wider then greatest((a).xmax, (b).xmax) else least((a).xmax, (b).xmax) end as xmax,
+           case when wider then greatest((a).top, (b).top) else least((a).top, (b).top) end as top
+  )
+  select row(
+    bounds.xmax,
+    array(select reach.xid from reach where reach.id < 9223372036854775807 and reach.xid < bounds.xmax order by reach.xid),
+    array(select reach.id from reach where reach.id < 9223372036854775807 and reach.xid < bounds.xmax order by reach.xid),
+    bounds.top)::tidings.place
+  from bounds
+$$;
+
+-- A place as JSON {xmax, xip, at, top}, in which a gateway's cursors have no top.
+create function tidings.place_json(place tidings.place) returns jsonb
+language sql immutable set search_path = '' as $$
+  select case when (place).xmax is not null then pg_catalog.jsonb_build_object(
+    'xmax', (place).xmax::text, 'xip', pg_catalog.to_jsonb((place).xip::text[]), 'at', pg_catalog.to_jsonb((place).at::text[]),
+    'top', (place).top::text) end
+$$;
+
+create function tidings.place_of(place jsonb) returns tidings.place
+language sql immutable set search_path = '' as $$
+  select case when place is not null then row(
+    (place->>'xmax')::xid8,
+    array(select e.value::xid8 from pg_catalog.jsonb_array_elements_text(place->'xip') e),
+    array(select e.value::bigint from pg_catalog.jsonb_array_elements_text(place->'at') e),
+    coalesce((place->>'top')::bigint, 9223372036854775807))::tidings.place end
+$$;
+
 -- A place as it was in another cluster, in this one: nothing that will be written here is behind it. `strange`: the rows' xids
 -- were replaced by 1.
 create function tidings.adopted(place tidings.place, strange boolean) returns tidings.place

@@ -1,6 +1,8 @@
 -- Following, and the rights to it. Each change is told to the person's open sessions by a row of the log on their own topic:
 -- whoever reads the log learns of it in order. A stretch of following is bounded by places: what had committed before the
--- follow is not in it, what had committed before the unfollow is.
+-- follow is not in it, what had committed before the unfollow is. What others commit while the follow or unfollow itself waits
+-- for its commit comes neither before nor after: nothing records the order of commits. It may be delivered or not; what a
+-- gateway has delivered is in the inbox as well (tidings.keep_shown), and what the inbox has, nobody is given twice.
 
 -- Whether a person may read a topic: true, false, or null where the token decides. Applications replace it:
 -- `create or replace function tidings.may_subscribe(user_id text, topic text) returns boolean …`. Asked when a session opens or
@@ -78,18 +80,55 @@ end $$;
 
 comment on function tidings.unfollow(text, text) is 'Ceases to follow. What was sent in between stays in the inbox.';
 
-create function tidings.place_json(place tidings.place) returns jsonb
-language sql immutable set search_path = '' as $$
-  select case when (place).xmax is not null then pg_catalog.jsonb_build_object(
-    'xmax', (place).xmax::text, 'xip', pg_catalog.to_jsonb((place).xip::text[]), 'at', pg_catalog.to_jsonb((place).at::text[])) end
-$$;
-
--- A stretch of following as JSON: {id, topic, since, until}, each place as {xmax, xip, at}.
+-- A stretch of following as JSON: {id, topic, since, until}.
 create function tidings.stretch(s tidings.subscription) returns jsonb
 language sql immutable set search_path = '' as $$
   select pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
     'id', (s).id::text, 'topic', (s).topic, 'since', tidings.place_json((s).since), 'until', tidings.place_json((s).until)))
 $$;
+
+-- Called by a gateway that had read on while somebody's unfollow was not committed, and so delivered what is not in the stretch:
+-- the stretch takes it in, up to the next one. `stretch` as the unfollow told it, `shown` the place of what was delivered.
+-- False when nothing was missing.
+create function tidings.keep_shown(user_id text, stretch jsonb, shown jsonb) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  followed text := stretch->>'topic';
+  known tidings.place;
+  since tidings.place := tidings.place_of(stretch->'since');
+  place tidings.place := tidings.place_of(shown);
+  later tidings.place;
+  c tidings.count;
+begin
+  perform tidings.lock_inbox(user_id);
+  known := coalesce(
+    (select s.until from tidings.subscription s where s.id = (stretch->>'id')::bigint and s.user_id = keep_shown.user_id),
+    tidings.place_of(stretch->'until'));
+  place.top := coalesce(pg_catalog.pg_sequence_last_value('tidings.notification_id_seq'), 0);
+  for later in
+    select s.since from tidings.subscription s
+    where s.user_id = keep_shown.user_id and s.topic = followed and s.id > (stretch->>'id')::bigint
+  loop
+    place := tidings.combined(place, later, false);
+  end loop;
+  if not exists (
+    select from tidings.notification n
+    where n.topic = followed and n.xid >= tidings.low(known) and n.xid < (place).xmax and not n.transient
+      and not tidings.behind(since, n.xid, n.id) and not tidings.behind(known, n.xid, n.id) and tidings.behind(place, n.xid, n.id))
+  then
+    return false;
+  end if;
+  -- A stretch in which nothing had been sent is not there any more.
+  insert into tidings.subscription as s (id, user_id, topic, since, until, ended_at) overriding system value
+  values ((stretch->>'id')::bigint, user_id, followed, since, tidings.combined(known, place, true), pg_catalog.clock_timestamp())
+  on conflict (id) do update set until = excluded.until;
+  update tidings.inbox i set version = i.version + 1, counted = null where i.user_id = keep_shown.user_id;
+  c := tidings.count_now(user_id);
+  perform tidings.tell(user_id, 'tidings.inbox',
+    pg_catalog.jsonb_build_object('unread', c.unread, 'unseen', c.unseen), interval '10 minutes');
+  return true;
+end $$;
 
 -- When somebody's login was ended: tokens from before are not accepted any more.
 create table tidings.signed_out (

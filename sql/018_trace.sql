@@ -28,15 +28,6 @@ create unlogged table tidings.passage (
 );
 create index passage_age on tidings.passage (at);
 
-create function tidings.place_of(place jsonb) returns tidings.place
-language sql stable set search_path = '' as $$
-  select case when place is not null then row(
-    (place->>'xmax')::xid8,
-    array(select e.value::xid8 from pg_catalog.jsonb_array_elements_text(place->'xip') e),
-    array(select e.value::bigint from pg_catalog.jsonb_array_elements_text(place->'at') e),
-    9223372036854775807)::tidings.place end
-$$;
-
 -- What a gateway has to say since the last time: how far it is; sessions as they are now, whole; acknowledgements.
 -- readings: [{id, user, transport, topics, opened ms, since, sent, ended ms, acked, ackedAt ms}]
 create function tidings.record_readings(instance text, place jsonb, readings jsonb) returns void

@@ -13,6 +13,7 @@ export type Position = Omit<Cursor, "epoch">;
 
 /** A stretch of following. */
 export interface Stretch {
+  id: string;
   topic: string;
   since: Position;
   /** Absent: the person follows still. */
@@ -112,6 +113,11 @@ export interface InboxStore {
   follow(user: string, topic: string): Promise<boolean>;
   /** @returns whether the person followed */
   unfollow(user: string, topic: string): Promise<boolean>;
+  /**
+   * Takes into an ended stretch, as its unfollow told it, what was delivered of it up to `shown`.
+   * @returns whether something was missing
+   */
+  keepShown(user: string, stretch: StretchRecord, shown: Position): Promise<boolean>;
   followed(user: string): Promise<{ topic: string; followedAt: Date }[]>;
   preferences(user: string): Promise<Preferences>;
   setPreferences(user: string, preferences: Preferences): Promise<void>;
@@ -202,6 +208,15 @@ export function createInboxStore(database: Pick<Database, "query">): InboxStore 
       );
       return row!.done;
     },
+    async keepShown(user, stretch, shown) {
+      const [row] = await named(
+        database.query<{ done: boolean }>((sql) =>
+          sql`select tidings.keep_shown(${user}, ${JSON.stringify(stretch)}::text::jsonb,
+            ${JSON.stringify(toPlace(shown))}::text::jsonb) as done`
+        ),
+      );
+      return row!.done;
+    },
     async followed(user) {
       const rows = await named(
         database.query<{ topic: string; followed_at: Date }>((sql) =>
@@ -259,14 +274,23 @@ const LAST = "9223372036854775807";
 /** Bytes of body and data of one page, about. */
 const PAGE_BYTES = 1024 * 1024;
 
-interface PlaceRecord {
+/** A position as SQL writes it. */
+export interface PlaceRecord {
   xmax: string;
   xip: string[];
   at: string[];
 }
 
+/** A stretch as SQL writes it. */
+export interface StretchRecord {
+  id: string;
+  topic: string;
+  since: PlaceRecord;
+  until?: PlaceRecord;
+}
+
 interface OpenRecord {
-  stretches: { topic: string; since: PlaceRecord; until?: PlaceRecord }[];
+  stretches: StretchRecord[];
   rules: RulesRecord;
   counted: PlaceRecord & InboxCount & { expiry: string | null };
   signed_out: string | null;
@@ -283,8 +307,13 @@ export interface RulesRecord {
 }
 
 /** A stretch as it travels in the log and comes from the database. */
-export function toStretch({ topic, since, until }: OpenRecord["stretches"][number]): Stretch {
-  return { topic, since: toPosition(since), ...(until === undefined ? {} : { until: toPosition(until) }) };
+export function toStretch({ id, topic, since, until }: StretchRecord): Stretch {
+  return {
+    id,
+    topic,
+    since: toPosition(since),
+    ...(until === undefined ? {} : { until: toPosition(until) }),
+  };
 }
 
 /** The rules as they travel in the log and come from the database. */
@@ -306,6 +335,15 @@ export function hides(rules: HiddenRules, row: { topic: string; type: string }):
 
 function toPosition({ xmax, xip, at }: PlaceRecord): Position {
   return { xmax: Number(xmax), gaps: xip.map((xid, index) => ({ xid: Number(xid), id: Number(at[index]) })) };
+}
+
+/** A position as SQL reads it. */
+export function toPlace({ xmax, gaps }: Position): PlaceRecord {
+  return {
+    xmax: String(xmax),
+    xip: gaps.map(({ xid }) => String(xid)),
+    at: gaps.map(({ id }) => String(id)),
+  };
 }
 
 /** What the functions raise, in the words of the interface. Their messages are written for the caller. */

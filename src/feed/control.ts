@@ -3,7 +3,7 @@
  * out. Each takes effect in its place in the log; none is shown as an item.
  * @module
  */
-import { hides, type RulesRecord, toRules, toStretch } from "../database/inbox_store.ts";
+import { hides, type RulesRecord, type StretchRecord, toRules, toStretch } from "../database/inbox_store.ts";
 import { itemOf, type Row } from "../log/row.ts";
 import type { InboxChange } from "../protocol.ts";
 import { type Crowd, hidesAnything } from "./people.ts";
@@ -13,7 +13,7 @@ import { revoke, signOut, type WithdrawalDeps, WITHDRAWALS } from "./withdrawal.
 
 /** What the control needs. */
 export interface ControlDeps extends WithdrawalDeps {
-  crowd: Pick<Crowd, "told" | "known">;
+  crowd: Pick<Crowd, "told" | "known" | "shown">;
 }
 
 /** Types of the log that steer sessions. */
@@ -58,14 +58,14 @@ function inbox(data: InboxData, row: Row, session: Session, { crowd }: ControlDe
   crowd.told(session, count);
 }
 
-type StretchData = Parameters<typeof toStretch>[0];
-
-function follow(data: StretchData, _row: Row, session: Session): void {
-  const { topic, since } = toStretch(data);
-  session.follow(topic, { epoch: session.position.epoch, ...since });
+function follow(data: StretchRecord, _row: Row, session: Session): void {
+  const { id, topic, since } = toStretch(data);
+  session.follow(id, topic, { epoch: session.position.epoch, ...since });
 }
 
-function unfollow(data: StretchData, _row: Row, session: Session): void {
-  const { topic, until } = toStretch(data);
-  if (until !== undefined) session.unfollow(topic, { epoch: session.position.epoch, ...until });
+function unfollow(data: StretchRecord, _row: Row, session: Session, { crowd }: ControlDeps): void {
+  const { id, topic, until } = toStretch(data);
+  if (until === undefined) return;
+  const end = { epoch: session.position.epoch, ...until };
+  if (session.unfollow(id, topic, end)) crowd.shown(session, data, end);
 }

@@ -11,10 +11,16 @@
  * @module
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
-import { type HiddenRules, hides, type InboxStore, type OpenedInbox } from "../database/inbox_store.ts";
+import {
+  type HiddenRules,
+  hides,
+  type InboxStore,
+  type OpenedInbox,
+  type StretchRecord,
+} from "../database/inbox_store.ts";
 import { TidingsError } from "../errors.ts";
 import type { Batch } from "../log/batch.ts";
-import { type Cursor, isBehind } from "../log/cursor.ts";
+import { covers, type Cursor, isBehind } from "../log/cursor.ts";
 import { isControl, itemOf, type Row } from "../log/row.ts";
 import type { InboxCount } from "../protocol.ts";
 import type { Entry, People } from "./feed.ts";
@@ -39,6 +45,8 @@ export interface Crowd extends People {
   told(session: Session, count?: InboxCount): void;
   /** The counts as they are known here, when they are from after this row. */
   known(session: Session, row: Row): InboxCount | undefined;
+  /** A session no longer follows a topic, and has been given what came after the stretch's end, up to its position. */
+  shown(session: Session, stretch: StretchRecord, until: Cursor): void;
   /** How many people. */
   readonly size: number;
 }
@@ -49,6 +57,8 @@ const RETRY = 1_000;
 const ALL_WITHIN = 2_000;
 /** Rows of the window that are added up after a read; with more it is read again. */
 const CATCH_UP = 1_000;
+/** How often it is tried to keep what was shown, before that is given up. */
+const KEEP_ATTEMPTS = 10;
 
 /** Nobody, to begin with. */
 export function createPeople(deps: PeopleDeps): Crowd {
@@ -74,6 +84,26 @@ export function createPeople(deps: PeopleDeps): Crowd {
     person.end();
     changed.delete(person);
     people.delete(person.user);
+  }
+
+  /** Whether anything of the topic lies between the two; what is not in memory any more may. */
+  function deliveredBeyond(until: Cursor, position: Cursor, topic: string): boolean {
+    const { hub } = deps;
+    if (!covers(hub.position, position)) return true;
+    const wants = (row: Row) => row.topic === topic && row.transient !== true && isBehind(position, row);
+    return hub.window.read(until, position, wants, 1)?.rows.length !== 0;
+  }
+
+  async function keepShown(user: string, stretch: StretchRecord, shown: Cursor): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      try {
+        await deps.store.keepShown(user, stretch, shown);
+        return;
+      } catch (error) {
+        if (attempt === KEEP_ATTEMPTS) throw error;
+        await deps.clock.sleep(jitter(RETRY * attempt, deps.chance));
+      }
+    }
   }
 
   async function enter({ user, topics, issuedAt, admin }: Parameters<People["enter"]>[0]): Promise<Entry> {
@@ -125,6 +155,12 @@ export function createPeople(deps: PeopleDeps): Crowd {
       if (person === undefined) return;
       if (count !== undefined) person.sessions.set(session, count);
       change(person);
+    },
+    shown(session, stretch, until) {
+      const person = bySession.get(session);
+      const { position } = session;
+      if (person === undefined || !deliveredBeyond(until, position, stretch.topic)) return;
+      keepShown(person.user, stretch, position).catch(deps.failed);
     },
     known: (session, row) => bySession.get(session)?.after(row),
     get size() {
@@ -296,7 +332,8 @@ class Person implements Subscriber {
     const { hub } = this.#deps;
     const { count, rules, stretches } = opened;
     this.#at = { epoch, ...count.at };
-    this.followed = stretches.map(({ topic, since, until }) => ({
+    this.followed = stretches.map(({ id, topic, since, until }) => ({
+      id,
       topic,
       since: { epoch, ...since },
       ...(until === undefined ? {} : { until: { epoch, ...until } }),

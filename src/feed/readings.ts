@@ -9,6 +9,7 @@
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
+import { toPlace } from "../database/inbox_store.ts";
 import { covers, type Cursor } from "../log/cursor.ts";
 import type { Service } from "../service.ts";
 import type { Hub } from "./hub.ts";
@@ -60,9 +61,9 @@ export function createReadings(deps: { sql: Statement; hub: Hub; clock: Clock; i
       transport: one.transport,
       topics: session.topics,
       opened: one.opened,
-      since: place(one.since),
-      ...(sent === undefined ? {} : { sent: place(sent) }),
-      ...(one.acked === undefined ? {} : { acked: place(one.acked), ackedAt: one.ackedAt }),
+      since: toPlace(one.since),
+      ...(sent === undefined ? {} : { sent: toPlace(sent) }),
+      ...(one.acked === undefined ? {} : { acked: toPlace(one.acked), ackedAt: one.ackedAt }),
       ...(one.ended === undefined ? {} : { ended: one.ended.at }),
     };
   }
@@ -86,7 +87,7 @@ export function createReadings(deps: { sql: Statement; hub: Hub; clock: Clock; i
     });
     try {
       await sql`select tidings.record_readings(${instance}, ${
-        moved ? JSON.stringify(place(position)) : null
+        moved ? JSON.stringify(toPlace(position)) : null
       }::text::jsonb,
         ${readings}::text::jsonb)`;
       passed = position;
@@ -143,13 +144,5 @@ export function createReadings(deps: { sql: Statement; hub: Hub; clock: Clock; i
       await writing;
       await write();
     },
-  };
-}
-
-function place({ xmax, gaps }: Cursor): { xmax: string; xip: string[]; at: string[] } {
-  return {
-    xmax: String(xmax),
-    xip: gaps.map(({ xid }) => String(xid)),
-    at: gaps.map(({ id }) => String(id)),
   };
 }

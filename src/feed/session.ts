@@ -64,10 +64,23 @@ export interface SessionDeps {
 
 /** A topic that was followed from a definite place on, and perhaps up to another: what is outside of that does not count. */
 export interface Followed {
+  /** Which following of it this is; absent where the session asked for the topic itself. */
+  id?: string;
   topic: string;
   since?: Cursor;
   until?: Cursor;
 }
+
+interface Backfill {
+  topics: readonly string[];
+  since: Cursor;
+  /** Which following it is; absent: the session asked for it. */
+  followed?: string;
+  resolve: () => void;
+}
+
+/** Topics whose end of following is remembered. */
+const UNFOLLOWED = 1_000;
 
 /** One client's reading. */
 export class Session implements Subscriber {
@@ -80,6 +93,8 @@ export class Session implements Subscriber {
   readonly #followed = new Set<string>();
   /** Which stretches of a topic count, until the position is past their bounds. */
   readonly #stretches = new Map<string, Omit<Followed, "topic">[]>();
+  /** Where it was when topics were no longer followed: a following that begins earlier than that begins there. */
+  readonly #unfollowed = new Map<string, Cursor>();
   #closed = false;
   /** Made when it is asked for: most sessions never are. */
   #abort: AbortController | undefined;
@@ -100,7 +115,7 @@ export class Session implements Subscriber {
   #changes = 0;
   /** Counts resets: what was read before one is void. */
   #resets = 0;
-  #backfills: { topics: readonly string[]; since: Cursor; followed: boolean; resolve: () => void }[] = [];
+  #backfills: Backfill[] = [];
   #horizon: number;
   /** What the person does not want to see, when they said so. */
   screen: ((row: Row) => boolean) | undefined;
@@ -199,20 +214,35 @@ export class Session implements Subscriber {
   }
 
   /** The person follows from `since` on. What the session asked for itself stays as it is. */
-  follow(topic: string, since: Cursor): void {
-    const open = this.#followed.has(topic) && !this.#isEnding(topic);
-    if (open || (this.#topics.has(topic) && !this.#followed.has(topic))) return;
+  follow(id: string, topic: string, since: Cursor): void {
+    if (this.#topics.has(topic)) {
+      const stretches = this.#stretches.get(topic);
+      if (!this.#followed.has(topic) || stretches === undefined) return;
+      if (stretches.some((one) => one.id === id || one.until === undefined)) return;
+    }
     this.#position = this.position;
-    this.#backfills.push({ topics: [topic], since, followed: true, resolve: () => {} });
+    this.#backfills.push({ topics: [topic], since, followed: id, resolve: () => {} });
     this.#catchUp();
   }
 
-  /** The person no longer follows: what is behind `until` still counts. */
-  unfollow(topic: string, until: Cursor): void {
-    if (!this.#followed.has(topic)) return;
+  /**
+   * The person no longer follows: what is behind `until` still counts.
+   * @returns whether rows that are not behind `until` may have been delivered, up to the session's position
+   */
+  unfollow(id: string, topic: string, until: Cursor): boolean {
+    if (!this.#followed.has(topic)) return false;
+    const ends = (one: Omit<Followed, "topic">) =>
+      one.until === undefined && (one.id === undefined || one.id === id);
     const stretches = this.#stretches.get(topic) ?? [{}];
-    this.#stretches.set(topic, stretches.map((one) => one.until === undefined ? { ...one, until } : one));
+    if (!stretches.some(ends)) return false;
+    this.#stretches.set(topic, stretches.map((one) => ends(one) ? { ...one, until } : one));
+    this.#unfollowed.delete(topic);
+    this.#unfollowed.set(topic, this.position);
+    if (this.#unfollowed.size > UNFOLLOWED) {
+      this.#unfollowed.delete(this.#unfollowed.keys().next().value!);
+    }
     this.#settleStretches();
+    return true;
   }
 
   /**
@@ -222,7 +252,7 @@ export class Session implements Subscriber {
   backfill(topics: readonly string[], since: Cursor): Promise<void> {
     return new Promise((resolve) => {
       this.#position = this.position;
-      this.#backfills.push({ topics, since, followed: false, resolve });
+      this.#backfills.push({ topics, since, resolve });
       this.#catchUp();
     });
   }
@@ -298,12 +328,13 @@ export class Session implements Subscriber {
     this.#deps.hub.join(topic, this);
   }
 
-  #joinFollowed({ topic, since, until }: Followed): void {
+  #joinFollowed({ id, topic, since, until }: Followed): void {
     if (this.#topics.has(topic) && !this.#followed.has(topic)) return;
     if (until !== undefined && covers(this.position, until)) return;
     const fresh = !this.#topics.has(topic);
     const stretches = fresh ? [] : this.#stretches.get(topic) ?? [{}];
     this.#stretches.set(topic, [...stretches, {
+      ...(id === undefined ? {} : { id }),
       ...(since === undefined ? {} : { since }),
       ...(until === undefined ? {} : { until }),
     }]);
@@ -358,10 +389,14 @@ export class Session implements Subscriber {
     if (reason === "history") {
       for (const topic of this.#stretches.keys()) if (this.#isEnding(topic)) this.unsubscribe([topic]);
       this.#stretches.clear();
+      this.#unfollowed.clear();
     }
     this.#horizon = hub.horizon;
     for (const { topics, followed, resolve } of this.#backfills.splice(0)) {
-      for (const topic of topics) followed ? this.#joinFollowed({ topic }) : this.#join(topic);
+      for (const topic of topics) {
+        if (followed === undefined) this.#join(topic);
+        else this.#joinFollowed({ id: followed, topic });
+      }
       resolve();
     }
     if (this.#opened) this.#sink.reset(reason, this.cursor);
@@ -414,7 +449,7 @@ export class Session implements Subscriber {
         if (this.#full) await this.#drain();
         const next = this.#backfills.shift();
         if (next !== undefined) {
-          await this.#fill(next.topics, next.since, next.followed);
+          await this.#fill(next);
           next.resolve();
           continue;
         }
@@ -441,19 +476,25 @@ export class Session implements Subscriber {
     }
   }
 
-  async #fill(topics: readonly string[], since: Cursor, followed: boolean): Promise<void> {
-    const added = followed ? topics : topics.filter((topic) => !this.#topics.has(topic));
+  async #fill({ topics, since, followed }: Backfill): Promise<void> {
+    const added = followed === undefined ? topics.filter((topic) => !this.#topics.has(topic)) : topics;
     const until = this.position;
     const resets = this.#resets;
+    let after = since;
     for (const topic of added) {
-      if (followed) this.#joinFollowed({ topic, since });
-      else this.#join(topic, since);
+      if (followed === undefined) {
+        this.#join(topic, since);
+        continue;
+      }
+      // What it was given of the topic while an earlier following of it ended, it is not given again.
+      const held = this.#unfollowed.get(topic);
+      if (held !== undefined) after = merge(since, held);
+      this.#joinFollowed({ id: followed, topic, since: after });
     }
     // Control rows of the past have steered already.
     const wants = (row: Row) =>
       this.#topics.has(row.topic) && isBehind(until, row) && !isControl(row) && this.screen?.(row) !== true;
     const wanted = new Set(added);
-    let after = since;
     while (!this.closed && added.length > 0 && !covers(after, until)) {
       const page = await this.#page(after, until, (row) => wanted.has(row.topic) && wants(row), added);
       if (page === undefined || this.#resets !== resets) return;
