@@ -39,6 +39,32 @@ Deno.test("joined() is what was behind the old place, and what is behind the new
   );
 });
 
+Deno.test("combined() is what is behind either of two places, or behind both", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const transactions = fc.array(fc.nat(IDS), { minLength: XIDS, maxLength: XIDS }).map(toPlace);
+  await fc.assert(
+    fc.asyncProperty(transactions, transactions, async (one, other) => {
+      const rows = await sql<{ a: boolean; b: boolean; either: boolean; both: boolean }[]>`
+        with p as (
+          select ${literal(one)}::tidings.place as a, ${literal(other)}::tidings.place as b
+        ), r as (
+          select x::text::xid8 as xid, x * 10 + i as id
+          from generate_series(1, ${XIDS + 1}::int) x, generate_series(1, ${IDS}::int) i
+        )
+        select tidings.behind(p.a, r.xid, r.id) as a, tidings.behind(p.b, r.xid, r.id) as b,
+          tidings.behind(tidings.combined(p.a, p.b, true), r.xid, r.id) as either,
+          tidings.behind(tidings.place_of(tidings.place_json(tidings.combined(p.a, p.b, false))), r.xid, r.id) as both
+        from p, r`;
+      for (const { a, b, either, both } of rows) {
+        assert.deepEqual({ either, both }, { either: a || b, both: a && b });
+      }
+      assert.equal(rows.length, (XIDS + 1) * IDS);
+    }),
+    { seed: 20_260_811, numRuns: 300 },
+  );
+});
+
 /** An old place (or none), a later one that covers it, and a row behind the later one. */
 function places(): fc.Arbitrary<{ old: Place | undefined; later: Place; cut: { xid: number; id: number } }> {
   // each transaction: how many of its rows are behind the old place, and how many more behind the later one
