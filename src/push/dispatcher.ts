@@ -27,6 +27,8 @@ export interface DispatcherOptions {
   deadline?: number;
   /** The longest time between two looks. @default 500 */
   pause?: number;
+  /** How long the first retry waits at most, where nobody says how long; each further one twice as long. @default 5000 */
+  backoff?: number;
   /** Pushes under way at once. @default 64 */
   concurrency?: number;
   /** How long settled deliveries are kept. @default 30 days */
@@ -38,7 +40,6 @@ export interface DispatcherOptions {
 const logger = getLogger(["tidings", "push"]);
 const PAGE = 1_000;
 const FAN_OUT = 2_000;
-const RETRY_BASE_MS = 5_000;
 const RETRY_MAX_MS = 3_600_000;
 const MAX_PAUSED = 1_000;
 const STOP_MS = 5_000;
@@ -47,7 +48,8 @@ const PURGE_EVERY_MS = 60_000;
 /** Makes the dispatcher. */
 export function dispatcher(options: DispatcherOptions): Service {
   const { store, clock = systemClock, chance = systemChance, onOutcome } = options;
-  const { grace = 3_000, lease = 60_000, deadline = 30_000, pause = 500, concurrency = 64 } = options;
+  const { grace = 3_000, lease = 60_000, deadline = 30_000, pause = 500, backoff = 5_000, concurrency = 64 } =
+    options;
   const providers = new Map(options.providers.map((provider) => [provider.kind, provider]));
   const paused = new Map<string, number>();
   const flights = new Set<Promise<void>>();
@@ -89,11 +91,11 @@ export function dispatcher(options: DispatcherOptions): Service {
 
   async function push(claim: Claim): Promise<void> {
     const outcome = await attempt(claim);
-    const backoff = Math.min(RETRY_BASE_MS * 2 ** Math.min(claim.attempt - 1, 20), RETRY_MAX_MS);
+    const longest = Math.min(backoff * 2 ** Math.min(claim.attempt - 1, 20), RETRY_MAX_MS);
     const asked = outcome.kind === "retry" ? outcome.after : undefined;
     // not before what was asked for, and not all at that moment
     const retry = asked === undefined
-      ? jitter(backoff, chance)
+      ? jitter(longest, chance)
       : asked + chance() * Math.min(asked / 4, 30_000);
     onOutcome?.(claim.kind, outcome);
     try {

@@ -13,7 +13,8 @@ import { providers, type PushConfig } from "./providers.ts";
 import { createPushStore } from "./store.ts";
 
 /** What they need. */
-export interface PushesDeps extends Pick<DispatcherOptions, "grace" | "pause" | "lease" | "onOutcome"> {
+export interface PushesDeps
+  extends Pick<DispatcherOptions, "grace" | "pause" | "backoff" | "lease" | "onOutcome"> {
   config: PushConfig;
   sql: Statement;
   clock: Clock;

@@ -18,6 +18,7 @@ const pushes = createPushes({
   chance: systemChance,
   grace: 200,
   pause: 100,
+  backoff: 500,
   lease: 2_000,
 });
 await pushes.service.start();
