@@ -66,7 +66,7 @@ language sql volatile security definer set search_path = '' as $$
 $$;
 
 -- What became of one notification for one person, in the order of time. `event`: committed, delivered, acknowledged, marked,
--- push events of tidings.push_trace, or not delivered; `detail` says by which session and transport, or the reason.
+-- push … (tidings.push_story), or not delivered; `detail` says by which session and transport, or the reason.
 create function tidings.trace(notification_id bigint, user_id text)
 returns table (at timestamptz, event text, session_id text, detail text)
 language plpgsql stable security definer set search_path = '' as $$
@@ -116,11 +116,8 @@ begin
       'marked', null::text, state::text || case when r.state is null then ', with all or everything before' else '' end;
   end if;
 
-  if pg_catalog.to_regclass('tidings.push_trace') is not null then
-    return query execute
-      'select p.at, ''push '' || p.event, null::text, ''device '' || p.device_id || coalesce('': '' || p.reason, '''')
-       from tidings.push_trace p where p.notification_id = $1 and p.user_id = $2 order by p.at' using notification_id, user_id;
-  end if;
+  return query select p.at, 'push ' || p.event, null::text, p.detail
+  from tidings.push_story(notification_id, user_id) p;
 
   if not delivered then
     return query select null::timestamptz, 'not delivered', null::text, case

@@ -56,8 +56,8 @@ create table tidings.fan_out (
 
 -- Notifications of one type or topic to one person, pushed as one.
 create table tidings.digest (
-  type   text not null default '',
-  topic  text not null default '',
+  type   text not null default '' collate "C",
+  topic  text not null default '' collate "C",
   within interval not null,
   title  text not null,
   body   text,
@@ -85,6 +85,15 @@ begin
   where d.type = coalesce(undigest.type, '') and d.topic = coalesce(undigest.topic, '');
   return found;
 end $$;
+
+-- The rules, as JSON for clients; within in seconds.
+create function tidings.digests() returns setof jsonb
+language sql stable security definer set search_path = '' as $$
+  select pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+    'type', nullif(d.type, ''), 'topic', nullif(d.topic, ''), 'within', extract(epoch from d.within),
+    'title', d.title, 'body', d.body))
+  from tidings.digest d order by d.type, d.topic
+$$;
 
 -- One entry of a delivery's events.
 create function tidings.push_note(event text, reason text) returns jsonb

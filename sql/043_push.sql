@@ -331,12 +331,41 @@ begin
   return purged;
 end $$;
 
--- What became of each push, one row per event: queued, held, merged, skipped, sent, retry, gone, failed, shown, read, closed.
+-- What became of each push, one row per event, oldest first within a device. `event`: queued, held (until quiet hours end), merged
+-- (pushed with another), skipped, sent, retry, gone, failed, shown, read (elsewhere), closed (taken back). `reason` of skipped: muted,
+-- preference, no_device, acknowledged (by a client that somebody looked at), seen, read, archived, expired, purged, collapsed,
+-- device_removed, device_moved; of sent, retry, gone and failed what the push service answered.
 create view tidings.push_trace as
   select d.notification_id, d.user_id, d.device_id, e.event ->> 'event' as event,
          (e.event ->> 'at')::timestamptz as at, e.event ->> 'reason' as reason
   from tidings.delivery d
-  cross join lateral pg_catalog.jsonb_array_elements(d.events) e(event);
+  cross join lateral pg_catalog.jsonb_array_elements(d.events) with ordinality e(event, place)
+  order by d.notification_id, d.device_id, e.place;
+
+-- The same of one notification for one person, in the order of time and in words; and where a push was asked for and there is no
+-- trace of one, why: their topic reaches them on no device, or no gateway has come to it yet.
+create function tidings.push_story(notification_id bigint, user_id text)
+returns table (at timestamptz, event text, detail text)
+language plpgsql stable security definer set search_path = '' as $$
+#variable_conflict use_column
+declare
+  n tidings.notification;
+begin
+  return query
+  select p.at, p.event, pg_catalog.concat_ws(': ', 'device ' || p.device_id, pg_catalog.replace(p.reason, '_', ' '))
+  from tidings.push_trace p
+  where p.notification_id = push_story.notification_id and p.user_id = push_story.user_id
+  order by p.at;
+  if found then
+    return;
+  end if;
+  select * into n from tidings.notification m where m.id = push_story.notification_id;
+  if n.push and not n.transient and tidings.was_sent_to(push_story.user_id, n.topic, n.xid, n.id) then
+    return query select null::timestamptz, 'none', case
+      when exists (select from tidings.device d where d.user_id = push_story.user_id) then 'no gateway has come to it yet'
+      else 'no device' end;
+  end if;
+end $$;
 
 -- What was pushed to a device, for its worker to fetch whole: entries like the item of push_claim.
 create function tidings.pushed_items(device bigint, ids bigint[]) returns setof jsonb

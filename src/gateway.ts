@@ -10,6 +10,7 @@ import { Counter, Gauge, Registry } from "prom-client";
 import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
 import { deviceRoutes } from "./api/devices.ts";
+import { digestRoutes } from "./api/digests.ts";
 import { inboxRoutes } from "./api/inbox.ts";
 import { notificationRoutes } from "./api/notifications.ts";
 import { preferenceRoutes } from "./api/preferences.ts";
@@ -48,6 +49,7 @@ import { parseCursor } from "./log/cursor.ts";
 import { createLog } from "./log/log.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
 import { retention } from "./database/retention.ts";
+import { createDigestStore } from "./push/digest_store.ts";
 import { createPushes } from "./push/pushes.ts";
 import { createScheduleBook } from "./schedule/schedule_store.ts";
 import { scheduler } from "./schedule/scheduler.ts";
@@ -256,6 +258,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       topicRoutes({ sender, budget, clock }),
       scheduleRoutes({ schedules: createScheduleBook(database.sql), budget, clock }),
       deviceRoutes({ ...pushes, budget }),
+      digestRoutes({ digests: createDigestStore(database.sql), budget }),
       inboxRoutes({ store: inbox, budget }),
       subscriptionRoutes({ store: inbox, rights }),
       preferenceRoutes({ store: inbox, budget }),

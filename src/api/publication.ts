@@ -40,7 +40,8 @@ export interface CheckedPublication {
   push?: boolean;
 }
 
-const topic = z.string(TOPIC_EXPECTED).refine(isTopic, { error: TOPIC_EXPECTED })
+/** A topic's name. */
+export const topic = z.string(TOPIC_EXPECTED).refine(isTopic, { error: TOPIC_EXPECTED })
   .openapi({ maxLength: LIMITS.topic, example: "user:42" });
 
 const topics = z.union([
@@ -51,7 +52,8 @@ const topics = z.union([
     .refine((list) => new Set(list).size === list.length, { error: "expected each topic once" }),
 ], "expected a topic or a list of topics");
 
-const type = z.string(`expected 1 to ${LIMITS.type} letters, digits, ".", "_" or "-"`)
+/** A type's name. */
+export const type = z.string(`expected 1 to ${LIMITS.type} letters, digits, ".", "_" or "-"`)
   .regex(/^[A-Za-z0-9_.-]{1,100}$/, `expected 1 to ${LIMITS.type} letters, digits, ".", "_" or "-"`)
   .refine((name) => !name.startsWith("tidings."), {
     error: 'types that begin with "tidings." are the gateway\'s own',
@@ -110,7 +112,8 @@ export const publicationSchema = z.strictObject({
   }),
   deliverAt: deliverAt.nullish().openapi({ description: "Send it then" }),
   push: z.boolean("expected true or false").nullish().openapi({
-    description: "false: never as a push",
+    description:
+      "true: push it to those who are away; false: never; absent: to those whose preferences ask for pushes",
   }),
 }, { error: (issue) => issue.code === "invalid_type" ? "expected an object" : undefined })
   .openapi("Publication");
@@ -144,7 +147,8 @@ export function weigh(publication: CheckedPublication): number {
     (data === undefined ? 0 : Number(measureData(data)));
 }
 
-function text(min: number, max: number) {
+/** A text of so many characters. */
+export function text(min: number, max: number) {
   const expected = min === 0 ? `expected at most ${max} characters` : `expected ${min} to ${max} characters`;
   return z.string("expected a text")
     .refine((value) => value.length >= min && characters(value, max) <= max, { error: expected })

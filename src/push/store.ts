@@ -98,7 +98,7 @@ function toClaim(row: Row): Claim {
   const { delivery, attempt, action, device, kind, address, keys, ids, read, unread, ttl, title, body } = row;
   const item = itemOf(parsePublications(row.item) as StoredItem);
   if (title !== null) {
-    // a digest speaks for all of them: the words and the link of one would mislead
+    // a digest speaks for all of them: the words of one would mislead
     item.title = title;
     if (body === null) delete item.body;
     else item.body = body;

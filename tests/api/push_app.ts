@@ -5,6 +5,7 @@
 import { Hono } from "hono";
 import type { AuthEnv } from "../../src/auth/middleware.ts";
 import { BodyBudget } from "../../src/api/body.ts";
+import { digestRoutes } from "../../src/api/digests.ts";
 import { deviceRoutes } from "../../src/api/devices.ts";
 import { scheduleRoutes } from "../../src/api/schedules.ts";
 import { workerRoutes } from "../../src/api/worker.ts";
@@ -12,6 +13,7 @@ import { systemClock } from "../../src/clock.ts";
 import type { Statement } from "../../src/database/postgres.ts";
 import { toProblem } from "../../src/errors.ts";
 import { createDeviceStore } from "../../src/push/device_store.ts";
+import { createDigestStore } from "../../src/push/digest_store.ts";
 import type { Provider } from "../../src/push/provider.ts";
 import { createScheduleBook } from "../../src/schedule/schedule_store.ts";
 
@@ -46,6 +48,7 @@ export function pushRoutes(sql: Statement, providers: readonly Provider[]): Hono
     await next();
   });
   app.route("/", deviceRoutes({ devices, providers, budget }));
+  app.route("/", digestRoutes({ digests: createDigestStore(sql), budget }));
   app.route("/", scheduleRoutes({ schedules: createScheduleBook(sql), budget, clock: systemClock }));
   return app;
 }

@@ -116,6 +116,58 @@ Deno.test("gateway: what a client shows to somebody who looks is not pushed; to 
   for (const socket of sockets) socket.terminate();
 });
 
+Deno.test("gateway: twelve likes on one's post are one push, and twelve entries of the inbox", async () => {
+  await using database = await testDatabase();
+  const arrived = Promise.withResolvers<void>();
+  await using service = await fakeService(() => {
+    arrived.resolve();
+    return { status: 201 };
+  });
+  await using gateway = await pushing(database, service);
+  const root = await gateway.token("root", { admin: true });
+  const ann = await gateway.token("ann");
+  const receiver = await makeReceiver();
+  await ask(gateway, ann, "PUT /v1/devices/browser", {
+    kind: "webpush",
+    endpoint: `${service.origin}/1`,
+    keys: subscriptionKeys(receiver),
+  });
+  const rule = {
+    type: "liked",
+    within: 1,
+    title: "{count} likes on your post",
+    body: "The last {count} of them",
+  };
+  assert.equal((await ask(gateway, ann, "PUT /v1/digests", rule)).status, 403);
+  assert.equal((await ask(gateway, root, "PUT /v1/digests", rule)).status, 200);
+  const like = (n: number) => ({
+    to: "user:ann",
+    type: "liked",
+    title: `User ${n} likes your post`,
+    link: "/posts/7",
+    collapseKey: "post:7",
+    push: true,
+  });
+  const { body: { ids } } = await ask(
+    gateway,
+    root,
+    "POST /v1/notifications",
+    Array.from({ length: 12 }, (_, i) => like(i)),
+  );
+  await arrived.promise;
+  const payload: PushPayload = JSON.parse(
+    new TextDecoder().decode(await decrypt(service.received[0]!.body, receiver)),
+  );
+  assert.equal(payload.item.title, "12 likes on your post");
+  assert.equal(payload.item.body, "The last 12 of them");
+  assert.equal(payload.item.link, "/posts/7");
+  assert.deepEqual(payload.ids?.toSorted(), ids.toSorted());
+  const { body: inbox } = await ask(gateway, ann, "GET /v1/inbox?limit=50");
+  assert.equal(inbox.items.length, 12);
+  const [merged] = await database.sql`select count(*)::int from tidings.push_trace where event = 'merged'`;
+  assert.deepEqual([merged?.count, service.received.length], [11, 1]);
+});
+
 Deno.test("gateway: deliverAt over HTTP arrives at its time on the feed, and a cancelled one does not", async () => {
   await using database = await testDatabase();
   await using gateway = await startGateway(database);
