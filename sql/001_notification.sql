@@ -38,7 +38,8 @@ create table tidings.notification (
 create index notification_log on tidings.notification (xid, id);
 create index notification_topic on tidings.notification (topic, xid, id);
 create unique index notification_dedupe on tidings.notification (topic, dedupe_key) where dedupe_key is not null;
-create index notification_expiry on tidings.notification (expires_at) where expires_at is not null;
+-- What goes before its time; a transient row that names no end ends a minute after it was made.
+create index notification_expiry on tidings.notification (coalesce(expires_at, created_at)) where expires_at is not null or transient;
 
 comment on table tidings.notification is
   'The log. Insert into it, or call tidings.send; read it through a gateway. A row is delivered when its transaction commits.';
@@ -65,12 +66,15 @@ $$;
 
 -- Called at start, and whenever a read says that the origin changed. Rows that carry transaction identifiers of another
 -- cluster's future would be skipped now and come out of nowhere later: they become "behind everything", in id order.
+-- It needs a moment in which nobody writes notifications, and waits for it for two seconds only, because whoever wants to write
+-- meanwhile waits behind it: then TD003 says who is in the way, and the gateway comes again.
 create function tidings.adopt() returns text
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' set lock_timeout = '2s' as $$
 declare
   here text;
   known tidings.history;
   strange boolean;
+  writers text;
 begin
   if pg_catalog.pg_is_in_recovery() then
     raise exception 'Cannot use this server: it is in recovery (a standby); connect to the primary'
@@ -81,7 +85,21 @@ begin
   if found and known.origin = here then
     return known.epoch;
   end if;
-  lock table tidings.notification in share row exclusive mode;
+  begin
+    lock table tidings.notification in share row exclusive mode;
+  exception when lock_not_available then
+    select pg_catalog.string_agg(w.line, '; ') into writers
+    from (
+      select coalesce('process ' || l.pid, 'a prepared transaction (pg_prepared_xacts)')
+          || coalesce(' of ' || a.application_name, '') || coalesce(', since ' || a.xact_start, '') || coalesce(', ' || a.state, '') as line
+      from pg_catalog.pg_locks l left join pg_catalog.pg_stat_activity a on a.pid = l.pid
+      where l.relation = 'tidings.notification'::pg_catalog.regclass and l.granted and l.mode not in ('AccessShareLock', 'RowShareLock')
+        and l.database = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+      order by a.xact_start limit 5
+    ) w;
+    raise exception 'Cannot adopt this database yet: it waits for transactions that have written notifications and are still open: %',
+      coalesce(writers, 'many short ones') using errcode = 'TD003';
+  end;
   select * into known from tidings.history for update;
   if found and known.origin = here then
     return known.epoch;

@@ -125,12 +125,13 @@ begin
 end $$;
 
 -- The xid from which to read for "since <interval> ago". Ids are handed out in the order of created_at, so the first id of
--- that time is found by halving; of the thousand rows that follow it, the lowest xid counts, since transactions overlap.
+-- that time is found by halving what retention left; of the thousand rows that follow it, the lowest xid counts, since
+-- transactions overlap.
 create function tidings.xid_since(age interval) returns xid8
 language plpgsql stable security definer set search_path = '' as $$
 declare
   since timestamptz := pg_catalog.now() - age;
-  low bigint := coalesce((select min(n.id) from tidings.notification n), 0);
+  low bigint := (select r.purged_id + 1 from tidings.retention r);
   high bigint := coalesce((select max(n.id) from tidings.notification n), 0) + 1;
   middle bigint;
   probe record;

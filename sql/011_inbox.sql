@@ -7,7 +7,8 @@ create type tidings.state as enum ('unseen', 'seen', 'read', 'archived');
 -- archived is behind read, and read behind seen: what is behind one is behind the others.
 create table tidings.inbox (
   user_id    text primary key,
-  version    bigint not null default 0,
+  -- Not the number of an earlier row of the same person: theirs goes when it says nothing any more (050_tidy.sql).
+  version    bigint not null default extract(epoch from clock_timestamp()) * 1000,
   seen       tidings.place,
   read       tidings.place,
   archived   tidings.place,

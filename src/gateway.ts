@@ -131,6 +131,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     events: {
       failed: (error) => log.error("Cannot read the log, trying again: {error}", { error }),
       recovered: () => log.info("Reading the log"),
+      waits: (message) => log.warn("{message}", { message }),
       bell: bellReporter(),
     },
   });
@@ -183,6 +184,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   });
   const pushes = createPushes({
     config: config.push,
+    keep: config.retention,
     sql: database.sql,
     clock,
     chance,

@@ -125,7 +125,10 @@ export interface InboxStore {
   policy(user: string, topics: readonly string[]): Promise<Map<string, boolean | null>>;
   /** When the person was signed out last, in milliseconds since the epoch. */
   signedOut(user: string): Promise<number | undefined>;
+  /** A step of removing what is older than so many milliseconds, or expired. `fresh`: looks from the log's very beginning. */
   purge(retention: number, rows: number, fresh: boolean): Promise<Purged>;
+  /** A step through what else grows. @returns whether there is more */
+  tidy(retention: number, rows: number): Promise<boolean>;
 }
 
 /** The statements on a pool. */
@@ -264,6 +267,14 @@ export function createInboxStore(database: Pick<Database, "query">): InboxStore 
         60_000,
       );
       return { ...row! };
+    },
+    async tidy(retention, rows) {
+      const [row] = await database.query<{ more: boolean | null }>(
+        (sql) =>
+          sql`select tidings.tidy(make_interval(secs => ${retention / 1_000}::float8), ${rows}) as more`,
+        60_000,
+      );
+      return row!.more ?? false;
     },
   };
 }

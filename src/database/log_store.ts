@@ -29,9 +29,14 @@ export class HistoryChanged extends Error {
   override readonly name = "HistoryChanged";
 }
 
+/** The history cannot be made ours as long as the transactions that the message names are open. */
+export class AdoptionWaits extends Error {
+  override readonly name = "AdoptionWaits";
+}
+
 /** The log's statements. */
 export interface LogStore {
-  /** Makes this database's history ours when it is not; returns its epoch. */
+  /** Makes this database's history ours when it is not; returns its epoch. @throws {AdoptionWaits} */
   adopt(): Promise<string>;
   /** The log's end: the snapshot, and the highest xid that has a row in it. @throws {HistoryChanged} */
   end(epoch: string): Promise<{ snapshot: Cursor; last: number; horizon: number }>;
@@ -50,6 +55,9 @@ export interface LogStore {
   drawLine(): Promise<number>;
 }
 
+/** Milliseconds that adopting may take. */
+const ADOPTING = 3_600_000;
+
 interface PageRecord {
   snapshot: string;
   horizon: string;
@@ -61,11 +69,16 @@ interface PageRecord {
 export function createLogStore(database: Database): LogStore {
   return {
     async adopt() {
-      const [row] = await database.query<{ epoch: string }>(
-        (sql) => sql`select tidings.adopt() as epoch`,
-        600_000,
+      // Every row of a large dump may have to be written anew: the server's own limit on statements is the same as ours. Set by a
+      // statement of the same message, which is one transaction, whichever connection of a pooler it goes to.
+      const results = await guarded(
+        database.query<{ epoch: string }[]>(
+          (sql) =>
+            sql.unsafe(`set local statement_timeout = ${ADOPTING}; select tidings.adopt() as epoch`) as never,
+          ADOPTING,
+        ),
       );
-      return row!.epoch;
+      return results.flat().find((row) => row.epoch !== undefined)!.epoch;
     },
     async end(epoch) {
       const [record] = await guarded(
@@ -140,6 +153,7 @@ async function guarded<T>(result: Promise<T>): Promise<T> {
     if (sqlState(error) === "TD002") {
       throw new HistoryChanged("The database history has changed", { cause: error });
     }
+    if (sqlState(error) === "TD003") throw new AdoptionWaits((error as Error).message, { cause: error });
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 /**
- * Removes what is old, on every gateway alike: one at a time has the lock for a step of some thousand rows, the others find it
- * busy and come back later. Steps follow each other while there is more, with a breath between them.
+ * Removes what is old, on every gateway alike: one at a time has the lock for a step, the others find it busy and come back
+ * later. Steps follow each other while there is more; each takes as many rows as go in some 25 ms and rests for four times of what
+ * it took, so that a backlog of millions is worked off without readers and writers noticing.
  * @module
  */
 import { getLogger } from "@logtape/logtape";
@@ -10,13 +11,13 @@ import type { Service } from "../service.ts";
 
 /** What retention needs. Times in milliseconds. */
 export interface RetentionOptions {
-  store: Pick<InboxStore, "purge">;
+  store: Pick<InboxStore, "purge" | "tidy">;
   /** How long notifications are kept. */
   keep: number;
   clock?: Clock;
   chance?: Chance;
-  /** Rows of a step. @default 5000 */
-  step?: number;
+  /** Rows of the first step, and at most. @default 1000 and 20000 */
+  step?: { first: number; most: number };
   /** Between two looks that found nothing. @default 15 s, less for a short retention */
   pause?: number;
   /** What else is old and goes at the same times. */
@@ -25,32 +26,50 @@ export interface RetentionOptions {
   onPurged?: (rows: number) => void;
 }
 
+/** Milliseconds that a step is to take. */
+const STEP = 25;
+/** What it rests after one, against what it took. */
+const REST = 4;
+/** Milliseconds between two steps, at the least. */
 const BREATH = 20;
+/** Rows of a step, at the least. */
+const FEWEST = 100;
+/** Milliseconds between two looks from the log's very beginning. */
+const FRESH = 3_600_000;
 const logger = getLogger(["tidings", "retention"]);
 
 /** Makes the service. */
 export function retention(options: RetentionOptions): Service {
-  const { store, keep, clock = systemClock, chance = systemChance, step = 5_000, alongside, onPurged } =
-    options;
+  const { store, keep, clock = systemClock, chance = systemChance, alongside, onPurged } = options;
+  const { first, most } = options.step ?? { first: 1_000, most: 20_000 };
   const pause = options.pause ?? Math.max(1_000, Math.min(15_000, keep / 20));
   let stopping = new AbortController();
   let running: Promise<void> | undefined;
 
   async function run(signal: AbortSignal): Promise<void> {
-    let fresh = true;
+    let rows = first;
+    let freshAt = -Infinity;
     let wait = jitter(pause, chance);
     for (;;) {
       await clock.sleep(wait, signal);
       try {
-        const { aged, expired, more } = await store.purge(keep, step, fresh);
+        const start = clock.now();
+        const fresh = start - freshAt >= FRESH;
+        const { aged, expired, more, busy } = await store.purge(keep, rows, fresh);
+        const took = clock.now() - start;
+        if (fresh && !busy) freshAt = start;
         if (aged + expired > 0) onPurged?.(aged + expired);
-        if (!more) await alongside?.();
-        fresh = !more;
-        wait = more ? BREATH : jitter(2 * pause, chance);
+        if (more) {
+          rows = resized(rows, took, most);
+          wait = Math.max(BREATH, REST * took);
+        } else {
+          await alongside?.();
+          wait = await store.tidy(keep, FEWEST * 10) ? BREATH : jitter(2 * pause, chance);
+        }
       } catch (error) {
         if (signal.aborted) return;
         logger.warn("Cannot remove what is old, trying again later: {error}", { error });
-        fresh = true;
+        rows = Math.min(rows, first);
         wait = jitter(2 * pause, chance);
       }
     }
@@ -72,4 +91,10 @@ export function retention(options: RetentionOptions): Service {
       running = undefined;
     },
   };
+}
+
+/** As many rows as would have taken the time of a step, and at most twice or half as many as before. */
+function resized(rows: number, took: number, most: number): number {
+  const factor = Math.max(0.5, Math.min(2, STEP / Math.max(1, took)));
+  return Math.max(Math.min(FEWEST, most), Math.min(most, Math.round(rows * factor)));
 }

@@ -12,7 +12,7 @@
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
 import type { Service } from "../service.ts";
-import { HistoryChanged, type LogStore, type PageLimits } from "../database/log_store.ts";
+import { AdoptionWaits, HistoryChanged, type LogStore, type PageLimits } from "../database/log_store.ts";
 import type { Stretch } from "./batch.ts";
 import { type Cursor, cutAt, splice } from "./cursor.ts";
 import { Doorbell, type DoorbellOptions } from "./doorbell.ts";
@@ -35,6 +35,8 @@ export interface TailerOptions {
 export interface TailerEvents {
   failed(error: unknown): void;
   recovered(): void;
+  /** The database cannot be adopted yet; the message says who is in the way. */
+  waits(message: string): void;
 }
 
 /** The tailer. */
@@ -51,6 +53,9 @@ export interface Tailer extends Service {
 
 const LIMITS: PageLimits = { rows: 1_000, bytes: 1024 * 1024 };
 const RETRY = 250;
+/** Milliseconds that adopting a database waits for those who write in it, and between two lines about that. */
+const ADOPT_WAIT = 600_000;
+const ADOPT_TELL = 30_000;
 const RETRY_MOST = 5_000;
 
 /** A tailer; `start` resolves when it has its first position. */
@@ -70,7 +75,7 @@ export function createTailer(
   let waiting: (() => void)[] = [];
 
   async function begin(): Promise<void> {
-    const epoch = await store.adopt();
+    const epoch = await adopt();
     // Another server may have answered for a moment: when the history is ours again, the log goes on where it was.
     if (position?.epoch !== epoch) {
       const { snapshot, last, horizon } = await store.end(epoch);
@@ -79,6 +84,24 @@ export function createTailer(
     }
     adopted = true;
     doorbell.ring();
+  }
+
+  /** Adopts as soon as nobody is in the way, and says once in a while who is. */
+  async function adopt(): Promise<string> {
+    const since = clock.now();
+    let toldAt = -Infinity;
+    for (;;) {
+      try {
+        return await store.adopt();
+      } catch (error) {
+        if (!(error instanceof AdoptionWaits) || clock.now() - since >= ADOPT_WAIT) throw error;
+        if (clock.now() - toldAt >= ADOPT_TELL) {
+          toldAt = clock.now();
+          events.waits(error.message);
+        }
+        await clock.sleep(jitter(RETRY, chance), stopping!.signal);
+      }
+    }
   }
 
   async function read(from: Cursor): Promise<void> {

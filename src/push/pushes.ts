@@ -14,7 +14,7 @@ import { createPushStore } from "./store.ts";
 
 /** What they need. */
 export interface PushesDeps
-  extends Pick<DispatcherOptions, "grace" | "pause" | "backoff" | "lease" | "onOutcome"> {
+  extends Pick<DispatcherOptions, "grace" | "pause" | "backoff" | "lease" | "keep" | "onOutcome"> {
   config: PushConfig;
   sql: Statement;
   clock: Clock;

@@ -44,7 +44,9 @@ Deno.test("purge() takes what expired, transient rows without an end after a min
   await sql`insert into tidings.notification (topic) values ('user:ada')`;
   await sql`select set_config('tidings.purging', 'on', false)`;
   await sql`delete from tidings.notification where type = 'tidings.inbox'`;
-  await sql`update tidings.notification set expires_at = now() - interval '1 second' where id = ${short!.id}`;
+  await sql`update tidings.notification set expires_at = now() - interval '2 minutes' where id = ${
+    short!.id
+  }`;
   const purge = async () => ({ ...(await sql`select aged, expired, more from tidings.purge('1 day')`)[0] });
   assert.deepEqual(await purge(), { aged: 0, expired: 2, more: false });
   assert.equal((await sql`select from tidings.notification`).length, 2);
@@ -66,7 +68,7 @@ Deno.test("two retentions at once remove everything old once and stop when they 
     retention({
       store: createInboxStore(pool),
       keep: 86_400_000,
-      step: 100,
+      step: { first: 100, most: 100 },
       pause: 20,
       onPurged: (rows) => {
         removed += rows;
@@ -125,4 +127,46 @@ Deno.test("whoever deletes or changes notifications by hand finds the counts rig
   assert.equal(await count(), 298);
   await sql`delete from tidings.notification where topic = 'all' and type = 'notification'`;
   assert.equal(await count(), 297);
+});
+
+Deno.test("purge() goes on where it ended, and a look from the beginning finds what was not committed then", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const late = database.connect({ max: 1 });
+  const old = () =>
+    sql`insert into tidings.notification (topic, created_at) values ('t', now() - interval '2 days')`;
+  await late`begin`;
+  await late`insert into tidings.notification (topic, created_at) values ('late', now() - interval '2 days')`;
+  await late`insert into tidings.notification (topic, expires_at) values ('late', now() - interval '1 hour')`;
+  await old();
+  await sql`insert into tidings.notification (topic, expires_at) select 't', now() - interval '2 minutes' from generate_series(1, 3)`;
+  const purge = async (rows: number, fresh = false) => {
+    const [step] = await sql`select aged, expired from tidings.purge('1 day', ${rows}, ${fresh})`;
+    return { ...step };
+  };
+  assert.deepEqual(await purge(2), { aged: 1, expired: 2 }, "of three that expire together");
+  await late`commit`;
+  assert.deepEqual(await purge(2), { aged: 0, expired: 1 });
+  assert.deepEqual(await purge(2, true), { aged: 1, expired: 1 });
+  assert.equal((await sql`select from tidings.notification`).length, 0);
+});
+
+Deno.test("a gateway purges by TIDINGS_RETENTION and by each row's own expires_at, and tells the horizon", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await sql`insert into tidings.notification (topic, title, created_at) values ('user:ada', 'old', now() - interval '2 hours')`;
+  await sql`insert into tidings.notification (topic, title, created_at, expires_at) values ('user:ada', 'over', now(), now() - interval '2 minutes')`;
+  await sql`insert into tidings.notification (topic, title, expires_at) values ('user:ada', 'young', now() + interval '10 minutes')`;
+  await using gateway = await startGateway(database, { env: { TIDINGS_RETENTION: "1m" }, chance: () => 0 });
+  for (;;) {
+    const rows = await sql`select title from tidings.notification`;
+    if (rows.length > 1) continue;
+    assert.deepEqual(rows.map(({ title }) => title), ["young"]);
+    break;
+  }
+  assert.equal((await sql`select from tidings.history where horizon > '0'`).length, 1);
+  const response = await fetch(`${gateway.url}/v1/inbox`, {
+    headers: { authorization: `Bearer ${await gateway.token("ada")}` },
+  });
+  assert.deepEqual((await response.json()).items.map(({ title }: { title: string }) => title), ["young"]);
 });

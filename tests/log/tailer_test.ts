@@ -54,7 +54,13 @@ async function tail(
       startAt: (position) => starts.push(position),
       advance: (stretch) => stretches.push(stretch),
     },
-    events: { failed: (error) => failures.push(error), recovered: () => counts.recoveries++ },
+    events: {
+      failed: (error) => failures.push(error),
+      recovered: () => counts.recoveries++,
+      waits: (message) => {
+        throw new Error(message);
+      },
+    },
   });
   await tailer.start();
   const rows = () => stretches.flatMap((stretch) => stretch.rows);

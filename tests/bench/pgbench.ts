@@ -1,0 +1,76 @@
+/**
+ * Senders that are not ours: PostgreSQL's own pgbench, as Debian ships it.
+ * @module
+ */
+import { execFile } from "node:child_process";
+import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { promisify } from "node:util";
+
+/** How to send. */
+export interface Load {
+  clients: number;
+  seconds: number;
+  /** Transactions a second, at most; as many as go when absent. */
+  rate?: number;
+}
+
+/** What came of it. */
+export interface Sent {
+  /** Transactions a second. */
+  rate: number;
+  /** What each took in milliseconds; only with a given rate, and then from when it was due. */
+  times: number[];
+}
+
+/** Runs a statement, each in a transaction of its own. */
+export async function pgbench(url: string, statement: string, load: Load): Promise<Sent> {
+  const folder = await mkdtemp(join(tmpdir(), "tidings-bench-"));
+  try {
+    const script = join(folder, "script.sql");
+    await writeFile(script, `${statement}\n`);
+    const { stdout } = await promisify(execFile)(await pgbenchPath(), [
+      ...[
+        "-n",
+        "-M",
+        "prepared",
+        "-j",
+        "2",
+        "-c",
+        String(load.clients),
+        "-T",
+        String(load.seconds),
+        "-f",
+        script,
+      ],
+      ...(load.rate === undefined
+        ? []
+        : ["-R", String(load.rate), "-l", "--log-prefix", join(folder, "log")]),
+      url,
+    ]);
+    const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
+    if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
+    const logs = (await readdir(folder)).filter((name) => name.startsWith("log."));
+    const lines = (await Promise.all(logs.map((name) => readFile(join(folder, name), "utf8")))).join("");
+    const times = lines.split("\n").filter((line) => line !== "").map((line) =>
+      Number(line.split(" ")[2]) / 1_000
+    );
+    return { rate, times };
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}
+
+/** Debian keeps it beside each server version. */
+async function pgbenchPath(): Promise<string> {
+  const root = "/usr/lib/postgresql";
+  const versions = await readdir(root).catch(() => [] as string[]);
+  const newest = versions.filter((version) => /^\d+$/.test(version)).sort((a, b) => Number(a) - Number(b)).at(
+    -1,
+  );
+  if (newest === undefined) {
+    throw new Error("Cannot measure: pgbench is missing; apt-get install postgresql-contrib");
+  }
+  return join(root, newest, "bin", "pgbench");
+}
