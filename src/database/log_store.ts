@@ -9,7 +9,7 @@ import { type Database, sqlState } from "./postgres.ts";
 /** How much one read takes at most; one row is always taken. */
 export interface PageLimits {
   rows: number;
-  /** Bytes of body and data as stored. */
+  /** Bytes of body and data; data that is stored compressed counts as sixteen times that. */
   bytes: number;
 }
 
