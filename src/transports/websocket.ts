@@ -341,16 +341,19 @@ class Connection implements Sink, Reconnectable {
   }
 
   async #subscribe(session: Session, topics: string[], since: Since): Promise<void> {
-    if (since.at === "now") return session.subscribe(topics.map((topic) => ({ topic })));
+    if (topics.length === 0) return;
     const start = await this.#deps.feed.locate(since);
-    if (typeof start === "string") {
+    if (typeof start === "string" || start.epoch !== session.position.epoch) {
       session.subscribe(topics.map((topic) => ({ topic })));
+      if (since.at === "now") return;
       throw new TidingsError("cursor_reset", "Cannot go back to this cursor: the topics begin here instead", {
         cursor: session.cursor,
-        reason: start,
+        reason: typeof start === "string" ? start : "history",
       });
     }
-    await session.backfill(topics, start);
+    // the session may be behind that: what was committed before the question is not news
+    if (since.at === "now") session.subscribe(topics.map((topic) => ({ topic, since: start })));
+    else await session.backfill(topics, start);
   }
 
   #send(frame: ServerFrame): void {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import type { ServerFrame } from "../../src/protocol.ts";
+import { brake } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
 import { rawHttp } from "../helpers/raw_http.ts";
 import { dial, type Dialled } from "../helpers/websocket.ts";
@@ -172,6 +173,24 @@ Deno.test("subscribe adds topics from here on, or from further back; unsubscribe
   assert.deepEqual([reset.code, reset.reason], ["cursor_reset", "history"]);
   await send("climb:4", "from here on");
   assert.deepEqual((await client.next("items")).items.map(({ title }) => title), ["from here on"]);
+});
+
+Deno.test("a topic that is subscribed to from now on brings nothing that was committed before", async () => {
+  const held = brake();
+  await using here = await place({ store: held.store });
+  await using client = await connect(here, { subscribe: ["climb:*"] });
+  await held.pull();
+  await here.send("climb:1", "before");
+  await here.send("user:ann", "mine");
+  client.say({ op: "subscribe", topics: ["climb:1"], ref: "s" });
+  // two ways to the database, so that the question has been heard by then
+  for (let way = 0; way < 2; way++) await (await fetch(`${here.url}/readyz`)).text();
+  held.release();
+  await client.next("ok");
+  await here.send("climb:1", "after");
+  const got: (string | undefined)[] = [];
+  while (!got.includes("after")) got.push(...(await client.next("items")).items.map(({ title }) => title));
+  assert.deepEqual(got.filter((title) => title !== "mine"), ["after"]);
 });
 
 Deno.test("while a backfill runs the cursor stays where it was: who is cut then gets nothing twice", async () => {
