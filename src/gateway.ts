@@ -91,6 +91,8 @@ export interface Gateway extends Service {
 const SCRIPTS = ["client.js", "bell.js", "push.js", "worker.js"];
 /** Milliseconds that an answer of `/readyz` is good for. */
 const FRESH = 1_000;
+/** Milliseconds that a statement may take when everything that was accepted is answered. */
+const LAST_STATEMENTS = 2_000;
 /** Milliseconds after which a log that was not read is not readable. */
 const STALE = 15_000;
 
@@ -133,6 +135,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       recovered: () => log.info("Reading the log"),
       waits: (message) => log.warn("{message}", { message }),
       bell: bellReporter(),
+      bellFailed: (error) => log.error("Cannot listen for the bell, trying again: {error}", { error }),
     },
   });
   const inbox = createInboxStore(database);
@@ -305,6 +308,12 @@ export function createGateway(deps: GatewayDeps): Gateway {
     }),
     heart,
     stomp,
+    // what was accepted is answered by then
+    {
+      name: "last statements",
+      start: () => Promise.resolve(),
+      stop: () => Promise.resolve(database.hasten(LAST_STATEMENTS)),
+    },
     server,
     websocket,
     feed,

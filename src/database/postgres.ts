@@ -43,6 +43,11 @@ export interface Database extends Service {
   query<T>(build: (sql: Sql) => postgres.PendingQuery<never>, deadline?: number): Promise<T[]>;
   /** The same as a tagged template, with the usual deadline. */
   readonly sql: Statement;
+  /**
+   * The program is stopping: until the next start, no statement may take longer than this, those under way from now on. So
+   * that a database that does not answer does not hold up a stop.
+   */
+  hasten(ms: number): void;
 }
 
 /** SQLSTATE classes and codes that say "the server is not there", not "the statement is wrong". */
@@ -88,7 +93,9 @@ export function isGone(error: unknown): boolean {
 export function createDatabase(options: DatabaseOptions, deps: { clock: Clock }): Database {
   const { url, max, prepare, name, deadline: usual = 10_000 } = options;
   let sql: Sql | undefined;
-  const underWay = new Set<PromiseLike<unknown>>();
+  /** Statements that somebody waits for, and what gives each up after so many milliseconds. */
+  const underWay = new Map<PromiseLike<unknown>, (ms: number) => void>();
+  let longest = Infinity;
 
   function open(): Sql {
     const settings = connection(url, name);
@@ -99,6 +106,7 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
   const database: Database = {
     name: "database",
     async start() {
+      longest = Infinity;
       sql ??= open();
       await database.sql`select 1`.catch((error) => {
         throw withoutPooler(error) ?? error;
@@ -110,7 +118,7 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
       // The driver's own waiting does not notice that a connection that was lost and made again is idle.
       const late = Promise.withResolvers<void>();
       const cancel = deps.clock.after(LAST_ANSWERS, late.resolve);
-      await Promise.race([Promise.allSettled(underWay), late.promise]);
+      await Promise.race([Promise.allSettled(underWay.keys()), late.promise]);
       cancel();
       await closing?.end({ timeout: 0 });
     },
@@ -119,16 +127,20 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
       const used = sql;
       const pending = build(used);
       const late = Promise.withResolvers<never>();
-      const cancels = [deps.clock.after(deadline, () => {
-        late.reject(
-          new TidingsError("unavailable", `The database did not answer within ${deadline} ms`, {
-            retryAfter: 1,
-          }),
-        );
-        pending.cancel();
-        cancels.push(deps.clock.after(5_000, () => replace(used)));
-      })];
-      underWay.add(pending);
+      const cancels: (() => void)[] = [];
+      const giveUpAfter = (ms: number) => {
+        cancels.push(deps.clock.after(ms, () => {
+          // nobody waits for it any more
+          if (!underWay.delete(pending)) return;
+          late.reject(
+            new TidingsError("unavailable", `The database did not answer within ${ms} ms`, { retryAfter: 1 }),
+          );
+          pending.cancel();
+          cancels.push(deps.clock.after(5_000, () => replace(used)));
+        }));
+      };
+      underWay.set(pending, giveUpAfter);
+      giveUpAfter(Math.min(deadline, longest));
       const settled = () => {
         underWay.delete(pending);
         cancels.forEach((cancel) => cancel());
@@ -143,6 +155,10 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
           retryAfter: 1,
         });
       }
+    },
+    hasten(ms) {
+      longest = ms;
+      for (const giveUpAfter of underWay.values()) giveUpAfter(ms);
     },
     sql: (template, ...values) =>
       database.query((sql) => sql(template, ...values) as unknown as postgres.PendingQuery<never>) as Promise<

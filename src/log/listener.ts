@@ -6,6 +6,7 @@
  * - A heartbeat goes through the database to this gateway's own channel. No echo in time: the connection is given up and
  *   made anew, since a dead one may never say so.
  * - A bell carries nothing; whoever hears it reads the log.
+ * - Nothing ends the watch but `stop`: what goes wrong is told, and tried again.
  * @module
  */
 import postgres from "postgres";
@@ -31,6 +32,8 @@ export interface ListenerEvents {
   ring(): void;
   /** An echo did not come, or came again. */
   heard(alive: boolean): void;
+  /** Something went wrong that no connection is to blame for; it listens on. */
+  failed(error: unknown): void;
 }
 
 /** The channel that the trigger rings. */
@@ -83,10 +86,10 @@ export function createListener(
 
   async function watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      const alive = await probe(signal);
-      if (signal.aborted) return;
-      events.heard(alive);
       try {
+        const alive = await probe(signal);
+        if (signal.aborted) return;
+        events.heard(alive);
         if (!alive) {
           await close();
           await listen();
@@ -95,7 +98,7 @@ export function createListener(
       } catch (error) {
         if (signal.aborted) return;
         // Not reached: events.heard(false) has said so; the next round tries again.
-        if (!isConnectionTrouble(error)) throw error;
+        if (!isConnectionTrouble(error)) events.failed(error);
         await clock.sleep(jitter(echo / 5, chance), signal).catch(() => undefined);
       }
     }
@@ -114,7 +117,6 @@ export function createListener(
       stopping = new AbortController();
       await listen();
       loop = watch(stopping.signal);
-      loop.catch(() => undefined);
     },
     async stop() {
       stopping?.abort();

@@ -25,6 +25,8 @@ export interface LogDeps {
   events: TailerEvents & {
     /** The bell did not ring, or rings again. */
     bell(alive: boolean): void;
+    /** The listener went wrong, and tries again. */
+    bellFailed(error: unknown): void;
   };
 }
 
@@ -44,7 +46,11 @@ export function createLog(
     database,
     clock,
     chance,
-    events: { ring: () => tailer.ring(), heard: (alive) => events.bell(alive) },
+    events: {
+      ring: () => tailer.ring(),
+      heard: (alive) => events.bell(alive),
+      failed: (error) => events.bellFailed(error),
+    },
   });
   const both = compose("the log", [tailer, listener]);
   return { name: "the log", tailer, start: both.start, stop: both.stop };

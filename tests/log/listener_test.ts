@@ -9,19 +9,27 @@ import { waitFor } from "../helpers/wait.ts";
 interface Ear extends AsyncDisposable {
   rings: number;
   heard: boolean[];
+  failures: unknown[];
   listener: Service;
 }
 
 /** A listener whose heartbeats are quick. */
-async function listen(url: string, { heartbeat = 50, echo = 400, bells = url } = {}): Promise<Ear> {
+async function listen(
+  url: string,
+  { heartbeat = 50, echo = 400, bells = url, chance = () => 0 } = {},
+): Promise<Ear> {
   const database = createDatabase({ url, max: 2, prepare: true, name: "pool" }, { clock: systemClock });
   await database.start();
-  const ear = { rings: 0, heard: [] as boolean[] };
+  const ear = { rings: 0, heard: [] as boolean[], failures: [] as unknown[] };
   const listener = createListener({ url: bells, instance: "test", heartbeat, echo }, {
     database,
     clock: systemClock,
-    chance: () => 0,
-    events: { ring: () => ear.rings++, heard: (alive) => ear.heard.push(alive) },
+    chance,
+    events: {
+      ring: () => ear.rings++,
+      heard: (alive) => ear.heard.push(alive),
+      failed: (error) => ear.failures.push(error),
+    },
   });
   await listener.start();
   return Object.assign(ear, {
@@ -126,6 +134,27 @@ Deno.test("a connection that hears nothing, and does not say so, is given up and
   for (const conn of open) conn.close();
   open.clear();
   await serving;
+});
+
+Deno.test("an error of the program itself is told at once, and the listener listens on", async () => {
+  await using database = await testDatabase();
+  let broken = false;
+  await using ear = await listen(database.url, {
+    chance: () => {
+      if (!broken) return 0;
+      broken = false;
+      throw new RangeError("a slip");
+    },
+  });
+  await waitFor(() => ear.heard.includes(true));
+  broken = true;
+  await waitFor(() => ear.failures.length === 1);
+  assert.match(String(ear.failures[0]), /a slip/);
+  const heard = ear.heard.length;
+  await waitFor(() => ear.heard.length > heard + 1);
+  const rings = ear.rings;
+  await database.sql`select tidings.send('all', 'n')`;
+  await waitFor(() => ear.rings > rings);
 });
 
 Deno.test("stopping leaves no connection behind, twice or unstarted as well", async () => {

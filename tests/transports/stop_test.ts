@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { titles } from "../conformance/client.ts";
 import { openEvents } from "../conformance/sse.ts";
 import { has, numbers } from "../conformance/suite.ts";
@@ -72,6 +73,28 @@ Deno.test("stopping answers waiting polls, and refuses what comes on open connec
   assert.equal((await listening.closed).code, 1012);
   await clock.jump(61_000);
   await stopped;
+});
+
+Deno.test("stopping does not wait for a log that cannot be read", async () => {
+  // deadlines of statements that were asked before would come in hours
+  const clock: Clock = {
+    ...systemClock,
+    after: (ms, run) => systemClock.after(ms > 2_000 ? ms * 10_000 : ms, run),
+  };
+  await using here = await place({ clock });
+  const lock = await here.database.connect({ max: 1 }).reserve();
+  await lock`begin`;
+  await lock`lock table tidings.notification in access exclusive mode`;
+  await here.database.sql`select pg_notify('tidings', '')`;
+  for (let waiting = 0; waiting === 0;) {
+    const [row] = await here.database.sql`
+      select count(*)::int as waiting from pg_stat_activity
+      where datname = current_database() and wait_event_type = 'Lock' and application_name like 'tidings%'`;
+    waiting = row!.waiting;
+  }
+  await here.gateway.stop();
+  await lock`rollback`;
+  lock.release();
 });
 
 /** Resolves when so many are open, by what the gateway tells operators. */
