@@ -90,8 +90,9 @@ $$;
 -- Called by a gateway that had read on while somebody's unfollow was not committed, and so delivered what is not in the stretch:
 -- the stretch takes it in, up to the next one. `stretch` as the unfollow told it, `shown` the place of what was delivered.
 -- False when nothing was missing.
+-- A gateway waits for no transaction of the application's: who holds the person's row is waited for a moment, then it tries again.
 create function tidings.keep_shown(user_id text, stretch jsonb, shown jsonb) returns boolean
-language plpgsql volatile security definer set search_path = '' as $$
+language plpgsql volatile security definer set search_path = '' set lock_timeout = '200ms' as $$
 #variable_conflict use_variable
 declare
   followed text := stretch->>'topic';

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import postgres from "postgres";
 import { check, type CheckReport } from "./helpers/checker.ts";
-import type { Leg } from "./helpers/checker_client.ts";
+import { type Leg, LEGS } from "./helpers/checker_client.ts";
+import { Followers } from "./helpers/follow_checker.ts";
 import { testDatabase } from "./helpers/database.ts";
 import { startGateway } from "./helpers/gateway.ts";
 
-const SEEDS = { whole: 20_261_121, naive: 255 };
+const SEEDS = { whole: 20_261_121, naive: 255, following: 42 };
 
 function checkWhole(report: CheckReport): void {
   const { lost, doubled, disordered, resets } = report;
@@ -25,9 +26,52 @@ Deno.test("40 writers, two gateways, clients that come and go on every transport
   checkWhole(report);
   assert.equal(report.failures, 0);
   assert.ok(report.rows > 2_000 && report.deliveries > 5_000, JSON.stringify(report));
-  for (const transport of ["websocket", "sse", "long-poll"]) {
+  for (const transport of Object.keys(LEGS)) {
     assert.ok(report.legs[transport]! > 20, `${transport} was cut often enough`);
   }
+});
+
+Deno.test("people follow and unfollow while others write: each receives what the log has in between, once, and so has the inbox", async () => {
+  await using database = await testDatabase();
+  await using one = await startGateway(database);
+  await using two = await startGateway(database);
+  const gateways = () => [one.url, two.url];
+  const topics = ["club:1", "club:2", "club:3"];
+  const followers = new Followers({
+    seed: SEEDS.following,
+    database,
+    gateways,
+    users: Array.from({ length: 8 }, (_, index) => `u${index}`),
+    topics,
+    changes: 16,
+    token: (user) => one.token(user, { subscribe: ["club:*"] }),
+  });
+  const report = await check({
+    seed: SEEDS.following,
+    database,
+    gateways,
+    writers: 12,
+    clients: 8,
+    // Written to nearly as often as all others together.
+    further: Array.from({ length: 3 }, () => topics).flat(),
+    during: (progress) => followers.run(progress),
+  });
+  checkWhole(report);
+  assert.equal(report.failures, 0);
+  let judgement = await followers.judge(report);
+  // What was delivered during an unfollow comes into the inbox a moment after it.
+  for (const late = AbortSignal.timeout(30_000); judgement.inbox.length > 0 && !late.aborted;) {
+    judgement = await followers.judge(report);
+  }
+  const { received, held, chance, lost, strayed, disordered, inbox } = judgement;
+  assert.deepEqual({ lost, strayed, disordered, inbox }, {
+    lost: [],
+    strayed: [],
+    disordered: [],
+    inbox: [],
+  });
+  assert.ok(received > 1_000 && held > 1_000 && chance > 100, JSON.stringify({ received, held, chance }));
+  for (const transport of Object.keys(LEGS)) assert.ok(report.legs[transport]! > 5, `${transport} was cut`);
 });
 
 Deno.test("the same check finds the rows that a reader by id > since loses", async () => {

@@ -67,5 +67,5 @@ function unfollow(data: StretchRecord, _row: Row, session: Session, { crowd }: C
   const { id, topic, until } = toStretch(data);
   if (until === undefined) return;
   const end = { epoch: session.position.epoch, ...until };
-  if (session.unfollow(id, topic, end)) crowd.shown(session, data, end);
+  crowd.shown(session, data, end, session.unfollow(id, topic, end));
 }

@@ -45,8 +45,8 @@ export interface Crowd extends People {
   told(session: Session, count?: InboxCount): void;
   /** The counts as they are known here, when they are from after this row. */
   known(session: Session, row: Row): InboxCount | undefined;
-  /** A session no longer follows a topic, and has been given what came after the stretch's end, up to its position. */
-  shown(session: Session, stretch: StretchRecord, until: Cursor): void;
+  /** A session learnt that its person no longer follows a topic, and was given the topic up to a position beyond `until`. */
+  shown(session: Session, stretch: StretchRecord, until: Cursor, position: Cursor): void;
   /** How many people. */
   readonly size: number;
 }
@@ -58,7 +58,7 @@ const ALL_WITHIN = 2_000;
 /** Rows of the window that are added up after a read; with more it is read again. */
 const CATCH_UP = 1_000;
 /** How often it is tried to keep what was shown, before that is given up. */
-const KEEP_ATTEMPTS = 10;
+const KEEP_ATTEMPTS = 30;
 
 /** Nobody, to begin with. */
 export function createPeople(deps: PeopleDeps): Crowd {
@@ -89,6 +89,7 @@ export function createPeople(deps: PeopleDeps): Crowd {
   /** Whether anything of the topic lies between the two; what is not in memory any more may. */
   function deliveredBeyond(until: Cursor, position: Cursor, topic: string): boolean {
     const { hub } = deps;
+    if (covers(until, position)) return false;
     if (!covers(hub.position, position)) return true;
     const wants = (row: Row) => row.topic === topic && row.transient !== true && isBehind(position, row);
     return hub.window.read(until, position, wants, 1)?.rows.length !== 0;
@@ -101,7 +102,7 @@ export function createPeople(deps: PeopleDeps): Crowd {
         return;
       } catch (error) {
         if (attempt === KEEP_ATTEMPTS) throw error;
-        await deps.clock.sleep(jitter(RETRY * attempt, deps.chance));
+        await deps.clock.sleep(jitter(RETRY / 10 * attempt, deps.chance));
       }
     }
   }
@@ -156,9 +157,8 @@ export function createPeople(deps: PeopleDeps): Crowd {
       if (count !== undefined) person.sessions.set(session, count);
       change(person);
     },
-    shown(session, stretch, until) {
+    shown(session, stretch, until, position) {
       const person = bySession.get(session);
-      const { position } = session;
       if (person === undefined || !deliveredBeyond(until, position, stretch.topic)) return;
       keepShown(person.user, stretch, position).catch(deps.failed);
     },

@@ -99,6 +99,8 @@ export class Session implements Subscriber {
   /** Made when it is asked for: most sessions never are. */
   #abort: AbortController | undefined;
   readonly #endings: (() => void)[] = [];
+  /** Where it began, or began anew. */
+  #start: Cursor;
   /** Its own position while it catches up; undefined: live, the hub's. */
   #position: Cursor | undefined;
   /** What the client holds beyond the hub's position. */
@@ -132,6 +134,7 @@ export class Session implements Subscriber {
   ) {
     this.#deps = deps;
     this.#sink = sink;
+    this.#start = start;
     this.#position = start;
     this.#horizon = deps.hub.horizon;
     deps.hub.watch(this);
@@ -227,22 +230,24 @@ export class Session implements Subscriber {
 
   /**
    * The person no longer follows: what is behind `until` still counts.
-   * @returns whether rows that are not behind `until` may have been delivered, up to the session's position
+   * @returns up to where the client has been given the topic, be it behind `until` or not
    */
-  unfollow(id: string, topic: string, until: Cursor): boolean {
-    if (!this.#followed.has(topic)) return false;
+  unfollow(id: string, topic: string, until: Cursor): Cursor {
+    // Who opened after the unfollow never went beyond its end; the client may have before, up to where it goes on.
+    if (!this.#followed.has(topic)) return this.#start;
     const ends = (one: Omit<Followed, "topic">) =>
       one.until === undefined && (one.id === undefined || one.id === id);
     const stretches = this.#stretches.get(topic) ?? [{}];
-    if (!stretches.some(ends)) return false;
+    if (!stretches.some(ends)) return this.#start;
     this.#stretches.set(topic, stretches.map((one) => ends(one) ? { ...one, until } : one));
+    const { position } = this;
     this.#unfollowed.delete(topic);
-    this.#unfollowed.set(topic, this.position);
+    this.#unfollowed.set(topic, position);
     if (this.#unfollowed.size > UNFOLLOWED) {
       this.#unfollowed.delete(this.#unfollowed.keys().next().value!);
     }
     this.#settleStretches();
-    return true;
+    return position;
   }
 
   /**
@@ -385,6 +390,7 @@ export class Session implements Subscriber {
     const { hub } = this.#deps;
     this.#resets++;
     this.#position = hub.position;
+    this.#start = hub.position;
     this.#ahead = undefined;
     if (reason === "history") {
       for (const topic of this.#stretches.keys()) if (this.#isEnding(topic)) this.unsubscribe([topic]);

@@ -8,11 +8,11 @@
  */
 import { TidingsError } from "../errors.ts";
 import type { Reconnectable } from "../feed/feed.ts";
-import type { Sink } from "../feed/session.ts";
+import type { InboxEvent, Sink } from "../feed/session.ts";
 import type { Batch } from "../log/batch.ts";
 import { exactItemOf } from "../log/row.ts";
 import type { Item } from "../notification.ts";
-import type { ResetReason } from "../protocol.ts";
+import { EVENTS, type InboxCount, type ResetReason } from "../protocol.ts";
 import type { StompSession } from "./stomp_session.ts";
 import type { StompSubscription } from "./stomp_subscription.ts";
 
@@ -41,6 +41,9 @@ export interface Outlet {
   ended(error: TidingsError): void;
 }
 
+/** Events of the inbox that wait behind held rows; more, and the reading waits. */
+const OWED_MAX = 10;
+
 /** Turns rows into frames. */
 export class StompDelivery implements Sink, Reconnectable {
   readonly subscription: StompSubscription;
@@ -49,6 +52,9 @@ export class StompDelivery implements Sink, Reconnectable {
   readonly #wants: (type: string) => boolean;
   #reading: Reading | undefined;
   #held: { batch: Batch; next: number } | undefined;
+  /** What happened in the inbox after the rows that are held. */
+  #owed: InboxEvent[] = [];
+  #notices = 0;
   #blocked = false;
   #reset: ResetReason | undefined;
   #stopped = false;
@@ -69,6 +75,15 @@ export class StompDelivery implements Sink, Reconnectable {
 
   get reading(): Reading | undefined {
     return this.#reading;
+  }
+
+  /** The person's counts when the reading begins. */
+  welcome: InboxCount | undefined;
+
+  /** Begins to read. */
+  start(): void {
+    if (this.welcome !== undefined) this.inbox(this.welcome);
+    this.#reading?.open();
   }
 
   /** Ties the delivery to its reading. */
@@ -120,9 +135,14 @@ export class StompDelivery implements Sink, Reconnectable {
     } else this.#reset = reason;
   }
 
-  /** STOMP has no word for the inbox: counts are asked for over HTTP. */
-  inbox(): boolean {
-    return true;
+  /** STOMP has no word for the inbox: it is a message like `tidings.reset`, for those who asked for it. */
+  inbox(event: InboxEvent): boolean {
+    if (!this.subscription.request.inbox) return true;
+    this.#owed.push(event);
+    if (this.#held === undefined && !this.#paused) this.#tellOwed();
+    const free = !this.#outlet.full && this.#owed.length < OWED_MAX;
+    if (!free) this.#blocked = true;
+    return free;
   }
 
   reconnect(): void {
@@ -137,8 +157,17 @@ export class StompDelivery implements Sink, Reconnectable {
   #send(): boolean {
     this.#outlet.cork();
     const done = this.#sendHeld();
+    if (this.#held === undefined) this.#tellOwed();
     this.#outlet.uncork();
     return done;
+  }
+
+  #tellOwed(): void {
+    const cursor = this.#reading?.cursor ?? "";
+    for (const event of this.#owed.splice(0)) {
+      const id = `${EVENTS.inbox}-${++this.#notices}-${cursor}`;
+      this.#outlet.write(this.#session.notice(this.subscription, EVENTS.inbox, cursor, event, id));
+    }
   }
 
   #sendHeld(): boolean {

@@ -16,7 +16,7 @@ import type { StompPlaces } from "./stomp_places.ts";
 import type { StompSubscription } from "./stomp_subscription.ts";
 
 /** What readings need. */
-export interface StompReadingsDeps extends Pick<TransportDeps, "feed" | "authorize"> {
+export interface StompReadingsDeps extends Pick<TransportDeps, "feed" | "authorize" | "count"> {
   clock: Clock;
   /** Which types a person's queue shows; a queue that is not here shows all that no other is set to. */
   queues: ReadonlyMap<string, readonly string[]>;
@@ -75,6 +75,7 @@ export class StompReadings {
     if (this.#over) return void this.end();
     if (opened.reset !== undefined) delivery.reset(opened.reset, opened.session.cursor);
     for (const topic of topics) this.#join(topic);
+    if (subscription.request.inbox) delivery.welcome = await this.#deps.count(identity.user);
   }
 
   /** Where a subscription that is ready begins. */
@@ -84,7 +85,7 @@ export class StompReadings {
 
   /** Begins to read. */
   start(subscription: StompSubscription): void {
-    this.#deliveries.get(subscription)?.reading?.open();
+    this.#deliveries.get(subscription)?.start();
   }
 
   /** Ends a subscription's reading. Its place is kept, or with `forget` given up. */

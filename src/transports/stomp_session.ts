@@ -156,10 +156,16 @@ export class StompSession {
   }
 
   /** A MESSAGE of the gateway itself, such as `tidings.reset`: no item, nothing to acknowledge. */
-  notice(subscription: StompSubscription, type: string, cursor: string, body: unknown): string {
+  notice(
+    subscription: StompSubscription,
+    type: string,
+    cursor: string,
+    body: unknown,
+    messageId = `${type}-${cursor}`,
+  ): string {
     const { id, destination, named } = subscription.request;
     subscription.moved(cursor);
-    const headers: Record<string, string> = { destination, "message-id": `${type}-${cursor}` };
+    const headers: Record<string, string> = { destination, "message-id": messageId };
     if (named) headers["subscription"] = id;
     const rest = { type, cursor, "content-type": "application/json" };
     return encodeFrame("MESSAGE", { ...headers, ...rest }, JSON.stringify(body), this.#version);

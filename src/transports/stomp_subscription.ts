@@ -38,6 +38,8 @@ export interface SubscriptionRequest {
   durable: DurableKey | undefined;
   /** Whether joins and leaves of the topic are wanted. */
   presence: boolean;
+  /** Whether the person's counts are wanted; a person's destinations only. */
+  inbox: boolean;
   /** Whether the client gave the id; 1.0 may leave it out. */
   named: boolean;
 }
@@ -67,6 +69,10 @@ export function readSubscribe(
   if (topics !== undefined && source.kind === "topic") {
     throw frameRefused(frame, "topics", "expected a person's destination beside it");
   }
+  const inbox = headers["inbox"] === "true";
+  if (inbox && source.kind === "topic") {
+    throw frameRefused(frame, "inbox", "expected a person's destination beside it");
+  }
   const since = headers["since"];
   const forgotten = since !== undefined || headers["durable"] === "false";
   const name = !named || COUNTED_ID.test(id) ? "" : id;
@@ -80,6 +86,7 @@ export function readSubscribe(
     since,
     durable: forgotten ? undefined : { client: session.client, name, destination },
     presence: headers["presence"] === "true",
+    inbox,
     named,
   };
 }

@@ -28,7 +28,14 @@ export interface Received {
 
 /** What a client was told besides items. */
 export type Told =
-  | { event: "welcome"; cursor: string; topics?: string[]; user?: string; session?: string }
+  | {
+    event: "welcome";
+    cursor: string;
+    inbox?: InboxCount;
+    topics?: string[];
+    user?: string;
+    session?: string;
+  }
   | { event: "reset"; reason: ResetReason; cursor: string }
   | ({ event: "inbox" } & InboxCount)
   | { event: "reconnect" }
@@ -39,6 +46,8 @@ export type Told =
 export interface Client {
   readonly received: readonly Received[];
   readonly told: readonly Told[];
+  /** Items' titles and the counts of the inbox, in the order in which they came. */
+  readonly heard: readonly (string | InboxCount)[];
   /** The items' JSON as it came, in whatever it was wrapped. */
   readonly raw: readonly string[];
   /** Where to go on from. */
@@ -59,6 +68,11 @@ export class Refused extends Error {
   }
 }
 
+/** The last counts that it was told. */
+export function lastCount(client: Client): InboxCount | undefined {
+  return client.heard.findLast((one) => typeof one === "object");
+}
+
 /** The titles of what came, in order. */
 export function titles(client: Client): (string | undefined)[] {
   return client.received.map(({ item }) => item.title);
@@ -71,6 +85,7 @@ const PATIENCE = 60_000;
 export class Notes {
   readonly received: Received[] = [];
   readonly told: Told[] = [];
+  readonly heard: (string | InboxCount)[] = [];
   readonly raw: string[] = [];
   cursor = "";
   #changed = new Set<() => void>();
@@ -81,6 +96,7 @@ export class Notes {
     this.raw.push(raw);
     for (const [index, item] of items.entries()) {
       this.received.push(index === items.length - 1 ? { item, cursor } : { item });
+      this.heard.push(item.title ?? "");
     }
     this.cursor = cursor;
     this.#change();
@@ -89,6 +105,8 @@ export class Notes {
   tell(told: Told): void {
     if (this.#over) return;
     this.told.push(told);
+    if (told.event === "inbox") this.#count(told);
+    if (told.event === "welcome" && told.inbox !== undefined) this.#count(told.inbox);
     if ("cursor" in told) this.cursor = told.cursor;
     this.#change();
   }
@@ -97,6 +115,10 @@ export class Notes {
     if (this.#over) return;
     this.cursor = cursor;
     this.#change();
+  }
+
+  #count({ unread, unseen }: InboxCount): void {
+    this.heard.push({ unread, unseen });
   }
 
   /** Nothing is written down any more. */

@@ -32,7 +32,9 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
       return notes.tell({ event: "reset", reason: reason!, cursor: cursor! });
     }
     if (!response.ok) throw new Refused(JSON.parse(text));
-    const { cursor, items } = JSON.parse(text) as Answer;
+    const { cursor, items, inbox } = JSON.parse(text) as Answer;
+    // The counts are as of the answer: whoever has its items has them as well.
+    notes.tell({ event: "inbox", ...inbox });
     if (items.length > 0) notes.items(items, cursor, text);
     else notes.move(cursor);
   }
@@ -48,6 +50,7 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
   return {
     received: notes.received,
     told: notes.told,
+    heard: notes.heard,
     raw: notes.raw,
     get cursor() {
       return notes.cursor;

@@ -69,6 +69,7 @@ export async function openEvents(request: OpenRequest): Promise<EventsClient> {
     answers,
     received: notes.received,
     told: notes.told,
+    heard: notes.heard,
     raw: notes.raw,
     get cursor() {
       return notes.cursor;

@@ -26,6 +26,7 @@ export async function openStomp({ url, token, since, topics }: OpenRequest): Pro
     client.subscribe("/user/queue/notification", (message) => receive(message, notes), {
       since: since ?? "now",
       receipt: "subscribed",
+      inbox: "true",
       ...(topics === undefined ? {} : { topics: topics.join(",") }),
     });
   };
@@ -48,6 +49,7 @@ export async function openStomp({ url, token, since, topics }: OpenRequest): Pro
   return {
     received: notes.received,
     told: notes.told,
+    heard: notes.heard,
     raw: notes.raw,
     get cursor() {
       return notes.cursor;
@@ -64,6 +66,11 @@ function receive({ headers, body }: IMessage, notes: Notes): void {
   const cursor = headers["cursor"] ?? "";
   if (headers["type"] === "tidings.reset") {
     return notes.tell({ event: "reset", reason: JSON.parse(body).reason, cursor });
+  }
+  if (headers["type"] === "tidings.inbox") {
+    const { unread, unseen } = JSON.parse(body);
+    notes.move(cursor);
+    return notes.tell({ event: "inbox", unread, unseen });
   }
   notes.items([JSON.parse(body)], cursor, body);
 }

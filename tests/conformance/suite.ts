@@ -8,6 +8,7 @@ import { testDatabase } from "../helpers/database.ts";
 import { brake, startGateway } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
 import { type Adapter, type Client, Refused, titles } from "./client.ts";
+import { inboxConformance } from "./inbox_suite.ts";
 
 /** Declares the suite's tests for a transport. */
 export function conformance({ name, open }: Adapter): void {
@@ -410,6 +411,8 @@ export function conformance({ name, open }: Adapter): void {
     assert.deepEqual(titles(fresh), ["b"]);
     await Promise.all([fresh.cut(), lasting.cut()]);
   });
+
+  inboxConformance({ name, open });
 
   test("100,000 missed notifications come in pages, in order, each once", async () => {
     await using database = await testDatabase();

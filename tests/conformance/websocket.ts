@@ -67,6 +67,7 @@ export async function openWebSocket(request: OpenRequest): Promise<WebSocketClie
     socket,
     received: notes.received,
     told: notes.told,
+    heard: notes.heard,
     raw: notes.raw,
     get cursor() {
       return notes.cursor;

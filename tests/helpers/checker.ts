@@ -28,6 +28,8 @@ export interface CheckOptions {
   clients?: number;
   /** In place of the feed's three transports. */
   legs?: Record<string, Leg>;
+  /** Topics that are written to besides; what of them clients are to have is for the caller to judge. */
+  further?: readonly string[];
   /** Whether writers go on for as long as `during` runs, beyond their transactions. */
   during?(progress: Progress): Promise<void>;
 }
@@ -53,6 +55,10 @@ export interface CheckReport {
   disordered: string[];
   /** Cursors that were refused. */
   resets: string[];
+  /** The ids that each user's client received, in order. */
+  received: ReadonlyMap<string, readonly string[]>;
+  /** When the transactions ran that wrote `data ->> 'tx'`. */
+  spans: ReadonlyMap<string, Span>;
 }
 
 const ROOMS = ["room:1", "room:2", "room:3", "room:4"];
@@ -61,7 +67,7 @@ const LAST = "the last one";
 const PACE = 100;
 
 /** When a transaction certainly had not begun yet, and when it certainly was committed. */
-interface Span {
+export interface Span {
   began: number;
   committed: number;
 }
@@ -84,7 +90,8 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
       chance: random(seed + 1_000 + index),
     });
   }));
-  const writers = new Writers(options, [...ROOMS, "all", ...users.map((user) => `user:${user}`)]);
+  const { further = [] } = options;
+  const writers = new Writers(options, [...further, ...ROOMS, "all", ...users.map((user) => `user:${user}`)]);
   const gone = new AbortController();
   const reading = Promise.all(clients.map(async (client, index) => {
     // Some come late and have much to catch up with.
@@ -99,14 +106,20 @@ export async function check(options: CheckOptions): Promise<CheckReport> {
     await Promise.allSettled([reading]);
     await writers.close();
   }
-  return await report(database.url, clients, writers);
+  return await report(database.url, clients, writers, new Set(further));
 }
 
-async function report(url: string, clients: CheckedClient[], writers: Writers): Promise<CheckReport> {
+async function report(
+  url: string,
+  clients: CheckedClient[],
+  writers: Writers,
+  further: ReadonlySet<string>,
+): Promise<CheckReport> {
   const sql = postgres(url, { max: 1, onnotice: () => {} });
   try {
     const table = await sql<{ id: string; topic: string; xid: string; tx: string | null }[]>`
-      select id::text, topic, xid::text, data ->> 'tx' as tx from tidings.notification`;
+      select id::text, topic, xid::text, data ->> 'tx' as tx from tidings.notification
+      where type not like 'tidings.%'`;
     const rows = new Map(table.map((row) => [row.id, row]));
     const result: CheckReport = {
       rows: rows.size,
@@ -118,6 +131,8 @@ async function report(url: string, clients: CheckedClient[], writers: Writers): 
       doubled: [],
       disordered: [],
       resets: [],
+      received: new Map(clients.map(({ user, received }) => [user, received.map(({ id }) => id)])),
+      spans: writers.spans,
     };
     for (const client of clients) {
       const name = client.user;
@@ -128,26 +143,18 @@ async function report(url: string, clients: CheckedClient[], writers: Writers): 
         result.legs[transport] = (result.legs[transport] ?? 0) + legs;
       }
       const got = new Set<string>();
-      let latestBegin = -Infinity;
-      const lastOf = new Map<string, number>();
       for (const { id } of client.received) {
         if (got.has(id)) result.doubled.push(`${name}: ${id}`);
         got.add(id);
         const row = rows.get(id);
-        if (row === undefined || !client.wants(row.topic)) {
+        if (row === undefined || !(client.wants(row.topic) || further.has(row.topic))) {
           result.doubled.push(`${name}: ${id}, which was not committed or not for this client`);
-          continue;
         }
-        const span = row.tx === null ? undefined : writers.spans.get(row.tx);
-        if (span !== undefined && span.committed < latestBegin) {
-          result.disordered.push(`${name}: ${id} after one whose transaction began when it was committed`);
-        }
-        if (Number(id) < (lastOf.get(row.xid) ?? 0)) {
-          result.disordered.push(`${name}: ${id} after a later one of its transaction`);
-        }
-        latestBegin = Math.max(latestBegin, span?.began ?? -Infinity);
-        lastOf.set(row.xid, Number(id));
       }
+      const ordered = client.received.map(({ id }) => id).filter((id) =>
+        client.wants(rows.get(id)?.topic ?? "")
+      );
+      result.disordered.push(...disorder(ordered, rows, writers.spans).map((text) => `${name}: ${text}`));
       for (const [id, row] of rows) {
         if (client.wants(row.topic) && !got.has(id)) result.lost.push(`${name}: ${id}`);
       }
@@ -156,6 +163,28 @@ async function report(url: string, clients: CheckedClient[], writers: Writers): 
   } finally {
     await sql.end({ timeout: 1 });
   }
+}
+
+/** Which of these ids, as they were received, are out of the order that is promised. */
+export function disorder(
+  ids: readonly string[],
+  rows: ReadonlyMap<string, { xid: string; tx: string | null }>,
+  spans: ReadonlyMap<string, Span>,
+): string[] {
+  const wrong: string[] = [];
+  let latestBegin = -Infinity;
+  const lastOf = new Map<string, number>();
+  for (const id of ids) {
+    const { xid, tx } = rows.get(id)!;
+    const span = spans.get(tx ?? "");
+    if (span !== undefined && span.committed < latestBegin) {
+      wrong.push(`${id} after one whose transaction began when it was committed`);
+    }
+    if (Number(id) < (lastOf.get(xid) ?? 0)) wrong.push(`${id} after a later one of its transaction`);
+    latestBegin = Math.max(latestBegin, span?.began ?? -Infinity);
+    lastOf.set(xid, Number(id));
+  }
+  return wrong;
 }
 
 /** The writers, and how far they are. */
@@ -296,7 +325,9 @@ class Writers {
       try {
         const sql = this.#connect();
         await sql`insert into tidings.notification (topic, title)
-          select topic, ${LAST} from unnest(string_to_array(${this.#topics.join()}, ',')) topic`;
+          select topic, ${LAST} from unnest(string_to_array(${
+          [...new Set(this.#topics)].join()
+        }, ',')) topic`;
         return;
       } catch (error) {
         if (attempt > 100) throw error;

@@ -3,12 +3,14 @@
  * before left; a leg is cut after so many items, wherever that is.
  * @module
  */
+import { Client as StompClient } from "@stomp/stompjs";
 import { EventSource } from "eventsource";
 import { WebSocket } from "ws";
 import type { Item } from "../../src/notification.ts";
 import type { ServerFrame } from "../../src/protocol.ts";
 import type { Progress } from "./checker.ts";
 import { pick } from "./random.ts";
+import { stompUrl } from "./stomp.ts";
 
 /** What a leg is given. */
 export interface Ride {
@@ -31,10 +33,10 @@ export interface Ride {
 
 /** One connection; resolves when it was cut, rejects when it broke. */
 export type Leg = (ride: Ride) => Promise<void>;
-export type Transport = "websocket" | "sse" | "long-poll";
+export type Transport = "websocket" | "sse" | "long-poll" | "stomp";
 
 /** The feed's transports, by clients of other people's making. */
-export const LEGS: Record<Transport, Leg> = { websocket, sse, "long-poll": longPoll };
+export const LEGS: Record<Transport, Leg> = { websocket, sse, "long-poll": longPoll, stomp };
 
 /** A client that cannot connect so often says why, instead of trying for ever. */
 const MOST_BROKEN = 1_000;
@@ -179,6 +181,44 @@ function sse({ url, token, topics, since, signal, take, reset }: Ride): Promise<
     });
     source.addEventListener("error", () => end(new Error("the stream broke")));
   });
+}
+
+/** One subscription that is the whole feed, as in the conformance suite. */
+async function stomp({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const client = new StompClient({
+    brokerURL: stompUrl(url, "/v1/feed"),
+    connectHeaders: { Authorization: `Bearer ${token}` },
+    reconnectDelay: 0,
+    heartbeatIncoming: 0,
+    heartbeatOutgoing: 0,
+  });
+  let over = false;
+  const end = (error?: Error) => {
+    if (over) return;
+    over = true;
+    if (error === undefined) resolve();
+    else reject(error);
+  };
+  const abort = () => end(new Error("aborted"));
+  signal.addEventListener("abort", abort, { once: true });
+  client.onConnect = () => {
+    client.subscribe("/user/queue/notification", ({ headers, body }) => {
+      if (over) return;
+      const cursor = headers["cursor"] ?? "";
+      if (headers["type"] === "tidings.reset") reset(JSON.parse(body).reason, cursor);
+      else if (take([JSON.parse(body)], cursor)) end();
+    }, { since, ...(topics.length === 0 ? {} : { topics: topics.join() }) });
+  };
+  client.onStompError = (frame) => end(new Error(frame.headers["code"] ?? "refused"));
+  client.onWebSocketClose = () => end(new Error("closed"));
+  client.activate();
+  try {
+    await promise;
+  } finally {
+    signal.removeEventListener("abort", abort);
+    await client.deactivate({ force: true });
+  }
 }
 
 async function longPoll(ride: Ride): Promise<void> {

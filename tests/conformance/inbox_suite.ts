@@ -1,0 +1,127 @@
+/**
+ * What every transport has to keep of a person's inbox: counts from the beginning on, and every change in its place.
+ * @module
+ */
+import assert from "node:assert/strict";
+import type { Sql } from "postgres";
+import type { InboxCount } from "../../src/protocol.ts";
+import { testDatabase } from "../helpers/database.ts";
+import { startGateway } from "../helpers/gateway.ts";
+import { pick, random } from "../helpers/random.ts";
+import { type Adapter, type Client, lastCount } from "./client.ts";
+import { openWebSocket } from "./websocket.ts";
+
+const SEED = 20_261_121;
+
+/** Declares the tests for a transport. */
+export function inboxConformance({ name, open }: Adapter): void {
+  const test = (sentence: string, run: () => Promise<void>) => Deno.test(`${name}: ${sentence}`, run);
+
+  test("the first thing it is told is the counts; a mark elsewhere shows before what comes after it, on any instance", async () => {
+    await using database = await testDatabase();
+    await using one = await startGateway(database);
+    await using other = await startGateway(database);
+    const { sql } = database;
+    const token = await one.token("ann");
+    const ids: string[] = [];
+    for (const title of ["a", "b", "c"]) ids.push(await send(sql, "user:ann", title));
+    const clients = [await open({ url: one.url, token }), await open({ url: other.url, token })];
+    for (const client of clients) {
+      await client.until("the first counts", () => lastCount(client) !== undefined);
+      assert.deepEqual(client.heard[0], { unread: 3, unseen: 3 });
+    }
+    // By another transport, on another instance: each of its own.
+    const tab = await openWebSocket({ url: other.url, token });
+    assert.equal((await tab.ask({ op: "mark", ids: [ids[0]!], state: "seen" })).op, "ok");
+    for (const client of clients) await counts(client, { unread: 3, unseen: 2 });
+    assert.equal((await mark(one.url, token, { before: ids[1], state: "read" })).status, 200);
+    await send(sql, "all", "d");
+    for (const client of clients) {
+      await counts(client, { unread: 2, unseen: 2 });
+      const before = client.heard.slice(0, client.heard.indexOf("d"));
+      assert.ok(
+        // together with the item, where the transport tells both in one answer
+        before.some((told) => typeof told === "object" && told.unseen === 1) ||
+          (before.at(-1) as InboxCount).unread === 2,
+        `marked after "d": ${JSON.stringify(client.heard)}`,
+      );
+    }
+    assert.equal((await mark(other.url, token, { all: true, state: "archived" })).status, 200);
+    assert.equal((await tab.ask({ op: "mark", ids: [ids[2]!], state: "unread" })).op, "ok");
+    for (const client of [...clients, tab]) {
+      await counts(client, { unread: 1, unseen: 0 });
+      await client.cut();
+    }
+  });
+
+  test("whatever is sent, marked, followed and muted, and whoever reconnects: the last counts are a recount", async () => {
+    await using database = await testDatabase();
+    await using one = await startGateway(database);
+    await using other = await startGateway(database);
+    const { sql } = database;
+    const chance = random(SEED);
+    const token = await one.token("ann", { subscribe: ["climb:*"] });
+    const urls = [one.url, other.url];
+    const clients = await Promise.all(urls.map((url) => open({ url, token })));
+    const sent: string[] = [];
+    for (let step = 0; step < 60; step++) {
+      const choice = chance();
+      if (choice < 0.5) {
+        const topic = pick(["user:ann", "all", "climb:1", "climb:2"], chance());
+        const id = await send(sql, topic, String(step), pick(["like", "match"], chance()));
+        if (!topic.startsWith("climb:")) sent.push(id);
+      } else if (choice < 0.7) {
+        const state = pick(["seen", "read", "unread", "archived"], chance());
+        const what = chance() < 0.2 || sent.length === 0 ? { all: true } : { ids: [pick(sent, chance())] };
+        assert.equal((await mark(pick(urls, chance()), token, { ...what, state })).status, 200);
+      } else if (choice < 0.85) {
+        const url = `${pick(urls, chance())}/v1/subscriptions/${pick(["climb:1", "climb:2"], chance())}`;
+        const method = chance() < 0.6 ? "PUT" : "DELETE";
+        const response = await fetch(url, { method, headers: { authorization: `Bearer ${token}` } });
+        assert.equal(response.status, 204);
+      } else if (choice < 0.92) {
+        await sql`select tidings.prefer('ann', 'type', 'like', ${chance() < 0.5}, true)`;
+      } else {
+        const index = Math.floor(chance() * clients.length);
+        const gone = clients[index]!;
+        await gone.cut();
+        clients[index] = await open({ url: pick(urls, chance()), token, since: gone.cursor });
+      }
+    }
+    const [recount] = await sql<InboxCount[]>`select unread, unseen from tidings.inbox_count('ann')`;
+    assert.ok(recount!.unread > 0);
+    for (const client of clients) await counts(client, { ...recount! });
+    await clients[0]!.cut();
+    const again = await open({ url: other.url, token, since: clients[0]!.cursor });
+    for (const client of [again, clients[1]!]) {
+      await counts(client, { ...recount! });
+      await client.cut();
+    }
+  });
+}
+
+/** Waits until these are the last counts that it was told. */
+function counts(client: Client, { unread, unseen }: InboxCount): Promise<void> {
+  return client.until(
+    `${unread} unread, ${unseen} unseen as the last of ${JSON.stringify(client.heard)}`,
+    () => {
+      const last = lastCount(client);
+      return last?.unread === unread && last.unseen === unseen;
+    },
+  );
+}
+
+async function send(sql: Sql, topic: string, title: string, type = "notification"): Promise<string> {
+  const [row] = await sql<{ id: string }[]>`select tidings.send(${topic}, ${title}, type => ${type}) as id`;
+  return row!.id;
+}
+
+async function mark(url: string, token: string, body: unknown): Promise<Response> {
+  const response = await fetch(`${url}/v1/inbox/mark`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+    body: JSON.stringify(body),
+  });
+  await response.text();
+  return response;
+}
