@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { readFile, writeFile } from "node:fs/promises";
 import { configure, type LogRecord, reset } from "@logtape/logtape";
 import { Hono } from "hono";
 import { BodyBudget } from "../src/api/body.ts";
@@ -228,38 +227,6 @@ Deno.test("a body budget is given back however the request ends", async () => {
     await response.body?.cancel();
   }
   assert.equal(budget.held, 0);
-});
-
-Deno.test("/openapi.json is the document that is kept here", async () => {
-  await using app = await api();
-  const response = await fetch(`${app.url}/openapi.json`);
-  const document = await response.json();
-  const golden = new URL("golden/openapi_sending.json", import.meta.url);
-  if (Deno.env.get("TIDINGS_TEST_GOLDEN") === "write") {
-    await writeFile(golden, `${JSON.stringify(document, null, 2)}\n`);
-  }
-  assert.deepEqual(document, JSON.parse(await readFile(golden, "utf8")));
-  assert.equal(document.openapi, "3.1.0");
-});
-
-Deno.test("every operation of /openapi.json has a name of its own, says what it is, and resolves its references", async () => {
-  await using app = await api();
-  const document = await (await fetch(`${app.url}/openapi.json`)).json();
-  const names = new Set<string>();
-  for (
-    const item of Object.values<Record<string, { operationId?: string; summary?: string; tags?: string[] }>>(
-      document.paths,
-    )
-  ) {
-    for (const { operationId, summary, tags } of Object.values(item)) {
-      assert.ok(operationId !== undefined && summary !== undefined && tags?.length === 1);
-      assert.ok(!names.has(operationId));
-      names.add(operationId);
-    }
-  }
-  for (const [, name] of JSON.stringify(document).matchAll(/"#\/components\/schemas\/([^"]+)"/g)) {
-    assert.ok(name! in document.components.schemas, `${name}`);
-  }
 });
 
 Deno.test("/docs shows every operation and schema, with nothing from elsewhere and no script", async () => {

@@ -5,6 +5,7 @@
 import { OpenAPIHono, type RouteConfig, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { type ErrorCode, ERRORS } from "../errors.ts";
+import { DEVICE_HEADER } from "../protocol.ts";
 import { invalid, violations } from "./violations.ts";
 
 /** Routes that report what a schema finds wrong as every other error; `authenticate` has to run before them. */
@@ -29,6 +30,9 @@ export const problemSchema = z.object({
     description: "Every violation, by field",
   }),
   cursor: z.string().optional(),
+  reason: z.enum(["history", "retention", "unknown"]).optional().openapi({
+    description: "Of `cursor_reset`",
+  }),
   retryAfter: z.number().optional().openapi({ description: "Seconds" }),
 }).openapi("Problem");
 
@@ -47,6 +51,9 @@ export function problems(...codes: ErrorCode[]): RouteConfig["responses"] {
 /** How a documented route is asked: with a token. */
 export const SECURED: { security: { bearer: string[] }[] } = { security: [{ bearer: [] }] };
 
+/** How a device's worker asks: with the token that registering gave. */
+export const OF_A_DEVICE: { security: { device: string[] }[] } = { security: [{ device: [] }] };
+
 /** The OpenAPI 3.1 document of all routes. */
 export function openApiDocument(
   app: OpenAPIHono<AuthEnv>,
@@ -57,6 +64,12 @@ export function openApiDocument(
     scheme: "bearer",
     bearerFormat: "JWT",
     description: "A token whose `sub` is the user and whose claim `tidings` holds rights to topics",
+  });
+  app.openAPIRegistry.registerComponent("securitySchemes", "device", {
+    type: "apiKey",
+    in: "header",
+    name: DEVICE_HEADER,
+    description: "The token that registering a device gave",
   });
   return app.getOpenAPI31Document({
     openapi: "3.1.0",

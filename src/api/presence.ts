@@ -8,13 +8,16 @@ import type { AuthEnv } from "../auth/middleware.ts";
 import { TidingsError } from "../errors.ts";
 import type { PresenceStore } from "../feed/presence_store.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
+import { PATHS } from "../protocol.ts";
+import { problems, SECURED } from "./openapi.ts";
 
 /** People that one answer names at most; of a topic with more only the count is told. */
 export const PRESENCE_MAX = 1_000;
 
 const route = createRoute({
   method: "get",
-  path: "/v1/topics/{topic}/presence",
+  path: `${PATHS.topics}/{topic}/presence`,
+  operationId: "readPresence",
   summary: "Who is in a topic",
   description:
     "People with at least one session that is subscribed to the topic, on any gateway; everybody who is connected is in `all` " +
@@ -22,6 +25,7 @@ const route = createRoute({
     `Of topics with more than ${PRESENCE_MAX} people, and with \`count=true\`, only the count is told. ` +
     "Joins and leaves come to sessions that subscribe with `presence`.",
   tags: ["presence"],
+  ...SECURED,
   request: {
     params: z.object({ topic: z.string().openapi({ example: "climb:route:12" }) }),
     query: z.object({
@@ -47,9 +51,14 @@ const route = createRoute({
         },
       },
     },
-    400: { description: "`invalid_request`: not a topic" },
-    401: { description: "`token_required`, `invalid_token` or `token_expired`" },
-    403: { description: "`forbidden`: the token does not allow the topic" },
+    ...problems(
+      "invalid_request",
+      "token_required",
+      "invalid_token",
+      "token_expired",
+      "forbidden",
+      "unavailable",
+    ),
   },
 });
 

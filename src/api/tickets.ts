@@ -6,16 +6,19 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { TICKET_TTL, type Tickets } from "../auth/ticket.ts";
 import { PATHS } from "../protocol.ts";
+import { problems, SECURED } from "./openapi.ts";
 
 const route = createRoute({
   method: "post",
   path: PATHS.tickets,
+  operationId: "makeTicket",
   summary: "Make a one-time ticket",
   description:
     `For clients that cannot set headers, such as a browser's EventSource and WebSocket: the ticket goes into the URL ` +
     `(\`?ticket=\`), is good once and for ${TICKET_TTL} s, on any instance, and stands for the token that this request was made ` +
     "with, until that token expires.",
   tags: ["identity"],
+  ...SECURED,
   responses: {
     201: {
       description: "A ticket",
@@ -29,9 +32,15 @@ const route = createRoute({
         },
       },
     },
-    401: { description: "`token_required`, `invalid_token` or `token_expired`" },
-    403: { description: "`origin_not_allowed`, or `forbidden` when asked with a ticket" },
-    429: { description: "`too_many_requests`: too many tickets of this user are not used" },
+    ...problems(
+      "token_required",
+      "invalid_token",
+      "token_expired",
+      "origin_not_allowed",
+      "forbidden",
+      "too_many_requests",
+      "unavailable",
+    ),
   },
 });
 

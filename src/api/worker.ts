@@ -13,7 +13,7 @@ import { DEVICE_HEADER, PATHS } from "../protocol.ts";
 import type { DeviceStore, KnownDevice } from "../push/device_store.ts";
 import { readDeviceToken } from "../push/device_token.ts";
 import type { Provider } from "../push/provider.ts";
-import { problems } from "./openapi.ts";
+import { OF_A_DEVICE, problems } from "./openapi.ts";
 import { invalid, violations } from "./violations.ts";
 
 /** What the routes work with. */
@@ -68,6 +68,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
       operationId: "fetchPushed",
       summary: "What was pushed to this device, whole",
       tags: ["worker"],
+      ...OF_A_DEVICE,
       middleware,
       request: {
         headers,
@@ -104,6 +105,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
       operationId: "markPushed",
       summary: "Mark what was pushed to this device",
       tags: ["worker"],
+      ...OF_A_DEVICE,
       middleware,
       request: {
         headers,
@@ -131,6 +133,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
       operationId: "pushShown",
       summary: "Say that pushes were shown",
       tags: ["worker"],
+      ...OF_A_DEVICE,
       middleware,
       request: { headers, body: json(z.strictObject({ ids })) },
       responses: { 204: { description: "Noted" }, ...problems("invalid_request", "too_large", ...DENIED) },
@@ -149,6 +152,7 @@ export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<Wo
       summary: "Replace this device's subscription",
       description: "As registering it, without the kind",
       tags: ["worker"],
+      ...OF_A_DEVICE,
       middleware,
       request: { headers, body: json(z.looseObject({})) },
       responses: { 204: { description: "Replaced" }, ...problems("invalid_request", "too_large", ...DENIED) },

@@ -5,6 +5,7 @@
  */
 import type { HttpBindings } from "@hono/node-server";
 import { OpenAPIHono, z } from "@hono/zod-openapi";
+import { problems, SECURED } from "../api/openapi.ts";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { PATHS } from "../protocol.ts";
 import type { Heart } from "./heart.ts";
@@ -27,6 +28,8 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
   app.openAPIRegistry.registerPath({
     method: "get",
     path: PATHS.feed,
+    operationId: "readFeed",
+    ...SECURED,
     summary: "The feed: what was missed, then live",
     description:
       "With `Upgrade: websocket` a WebSocket (`tidings.v1`), with `Accept: text/event-stream` server-sent events, otherwise a " +
@@ -65,12 +68,17 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
         },
       },
       304: { description: "Nothing new after `If-None-Match`" },
-      400: { description: "`invalid_request`, by field" },
-      401: { description: "`token_required`, `invalid_token` or `token_expired`" },
-      403: { description: "`forbidden`: a topic that the token does not allow" },
-      409: { description: "`cursor_reset`, with the `cursor` to go on from" },
-      429: { description: "`too_many_sessions`" },
-      503: { description: "`restarting` or `unavailable`" },
+      ...problems(
+        "invalid_request",
+        "token_required",
+        "invalid_token",
+        "token_expired",
+        "forbidden",
+        "cursor_reset",
+        "too_many_sessions",
+        "unavailable",
+        "restarting",
+      ),
     },
   });
   app.get(PATHS.feed, async (c) => {

@@ -93,5 +93,5 @@ Deno.test("the ticket route is in the OpenAPI document", async () => {
   const { app } = gateway(database);
   const document = app.getOpenAPI31Document({ openapi: "3.1.0", info: { title: "x", version: "1" } });
   const route = document.paths?.["/v1/tickets"]?.post;
-  assert.deepEqual(Object.keys(route?.responses ?? {}), ["201", "401", "403", "429"]);
+  assert.deepEqual(Object.keys(route?.responses ?? {}), ["201", "401", "403", "429", "503"]);
 });
