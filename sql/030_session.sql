@@ -39,6 +39,18 @@ create index session_topic_watched on tidings.session_topic (topic) where watche
 
 comment on column tidings.session_topic.watches is 'Whether the session asked for joins and leaves.';
 
+-- Where joins and leaves are told: while somebody watches, and for a minute beyond. So whoever polls, or reconnects within
+-- that minute, goes on from their cursor and has missed nothing. What is told expires no later than the telling ends: an
+-- old join that the untold leave after it does not take back is read by nobody.
+create table tidings.watched (
+  topic text primary key,
+  until timestamptz not null
+);
+
+create index watched_until on tidings.watched (until) where until < 'infinity';
+
+comment on column tidings.watched.until is '`infinity` while somebody watches.';
+
 create table tidings.presence (
   topic   text not null,
   user_id text not null,
@@ -69,6 +81,7 @@ declare
   over text[];
   lost_topics text[];
   lost_users text[];
+  unwatched text[];
 begin
   -- Nothing is written before the lock is held, so that who waits for it holds up no reader of the log.
   perform pg_catalog.pg_advisory_xact_lock(7434460952);
@@ -97,16 +110,23 @@ begin
   )
   select (select pg_catalog.array_agg(e.id) from ended e), fresh or exists (select from dead) into over, audit;
 
-  -- Topics that sessions are no longer in.
+  -- Topics that sessions are no longer in, or watch no longer.
   with parted as (
     delete from tidings.session_topic t
     where t.session_id = any (over)
        or exists (
          select from pg_catalog.jsonb_to_recordset(changes->'put') p(id text, topics jsonb)
          where p.id = t.session_id and not p.topics ? t.topic)
-    returning t.topic, t.user_id
+    returning t.topic, t.user_id, t.watches
+  ), turned_away as (
+    update tidings.session_topic t set watches = false
+    from pg_catalog.jsonb_to_recordset(changes->'put') p(id text, topics jsonb)
+    where t.watches and p.id = t.session_id and (p.topics->>t.topic) = 'false'
+    returning t.topic
   )
-  select pg_catalog.array_agg(p.topic), pg_catalog.array_agg(p.user_id) into lost_topics, lost_users from parted p;
+  select (select pg_catalog.array_agg(p.topic) from parted p), (select pg_catalog.array_agg(p.user_id) from parted p),
+         array(select p.topic from parted p where p.watches union select t.topic from turned_away t)
+  into lost_topics, lost_users, unwatched;
 
   -- Sessions as they are now.
   insert into tidings.session (id, instance, user_id, transport, user_agent, since, active_at)
@@ -126,6 +146,20 @@ begin
   set active_at = greatest(s.active_at, pg_catalog.to_timestamp(e.moment::double precision / 1000))
   from pg_catalog.jsonb_each_text(changes->'active') e(id, moment)
   where s.id = e.id;
+
+  -- Where joins and leaves are told from here on.
+  insert into tidings.watched (topic, until)
+  select distinct e.topic, timestamptz 'infinity'
+  from pg_catalog.jsonb_to_recordset(changes->'put') p(topics jsonb)
+  cross join lateral pg_catalog.jsonb_each_text(p.topics) e(topic, watches)
+  where e.watches::boolean and pg_catalog.length(e.topic) <= 183
+  on conflict (topic) do update set until = excluded.until where watched.until < excluded.until;
+
+  update tidings.watched w set until = moment + interval '1 minute'
+  where w.until = 'infinity' and (audit or w.topic = any (unwatched))
+    and not exists (select from tidings.session_topic t where t.topic = w.topic and t.watches);
+
+  delete from tidings.watched w where w.until <= moment;
 
   -- Who came: the first session of a person in a topic. Who comes back within the grace is news to nobody.
   with pairs as (
@@ -167,15 +201,14 @@ begin
   return next;
 end $$;
 
--- The log's row for a join or leave; no row where nobody watches.
+-- The log's row for a join or leave; no row where nobody watches. 183: a longer topic's presence topic would be no topic.
 create function tidings.announcement(type text, topic text, user_id text, moment timestamptz)
 returns table (to_topic text, of_type text, data jsonb, transient boolean, expires_at timestamptz)
 language sql stable set search_path = '' as $$
-  select 'tidings:presence:' || announcement.topic, announcement.type,
-         pg_catalog.jsonb_build_object('topic', announcement.topic, 'user', announcement.user_id),
-         true, announcement.moment + interval '1 minute'
-  where exists (select from tidings.session_topic w where w.topic = announcement.topic and w.watches)
-    and pg_catalog.length(announcement.topic) <= 183
+  select 'tidings:presence:' || w.topic, announcement.type,
+         pg_catalog.jsonb_build_object('topic', w.topic, 'user', announcement.user_id),
+         true, least(announcement.moment + interval '1 minute', w.until)
+  from tidings.watched w where w.topic = announcement.topic
 $$;
 
 -- Who is in a topic: how many, and up to max_people of them in the order of their names.

@@ -142,6 +142,11 @@ export const SETTINGS = {
     help: "Whether the database is told who is connected; `off` for large gateways that need no presence",
     otherwise: "on",
   }),
+  TIDINGS_PRESENCE_GRACE: setting(duration("1s", "5m").default(5_000), {
+    help:
+      "How long a person may be away without having left; a gateway that died is noticed within five times as long",
+    otherwise: "`5s`",
+  }),
   TIDINGS_VAPID_PUBLIC_KEY: setting(
     matching(/^[A-Za-z0-9_-]{87}$/, "expected 87 characters of base64url").optional(),
     {
@@ -215,7 +220,7 @@ export interface Config {
     readonly shape: BodyShape;
     readonly queues: ReadonlyMap<string, readonly string[]>;
   };
-  readonly presence: boolean;
+  readonly presence: { readonly on: boolean; readonly grace: number };
   readonly push: {
     readonly vapid?: { readonly publicKey: string; readonly privateKey: string; readonly subject: string };
     /** The key file's content. */
@@ -290,7 +295,7 @@ function toConfig(values: Values): Config {
       shape: values.TIDINGS_STOMP_BODY,
       queues: values.TIDINGS_STOMP_QUEUES,
     },
-    presence: values.TIDINGS_PRESENCE,
+    presence: { on: values.TIDINGS_PRESENCE, grace: values.TIDINGS_PRESENCE_GRACE },
     push: {
       ...(vapidKey === undefined ? {} : {
         vapid: {

@@ -154,7 +154,7 @@ export interface Publication {
 export type ClientFrame =
   & { ref?: string }
   & (
-    | { op: "hello"; token: string; since?: string; topics?: string[] }
+    | { op: "hello"; token: string; since?: string; topics?: string[]; presence?: boolean }
     | { op: "auth"; token: string }
     | { op: "subscribe"; topics: string[]; since?: string; presence?: boolean }
     | { op: "unsubscribe"; topics: string[] }

@@ -35,7 +35,7 @@ Deno.test("readConfig() of nothing is dev mode on loopback with the embedded dat
       shape: "item",
       queues: new Map(),
     },
-    presence: true,
+    presence: { on: true, grace: 5_000 },
     push: { hosts: [] },
     dev: true,
     log: { level: "info", format: "auto" },
@@ -66,6 +66,7 @@ Deno.test("readConfig() reads every setting", () => {
     TIDINGS_STOMP_QUEUES: "match=match.found",
     TIDINGS_STOMP_PATH: "/socket/ws",
     TIDINGS_PRESENCE: "off",
+    TIDINGS_PRESENCE_GRACE: "2s",
     TIDINGS_VAPID_PUBLIC_KEY: "B".repeat(87),
     TIDINGS_VAPID_PRIVATE_KEY: "p".repeat(43),
     TIDINGS_VAPID_SUBJECT: "mailto:ops@example.com",
@@ -98,7 +99,7 @@ Deno.test("readConfig() reads every setting", () => {
       shape: { message: "body" },
       queues: new Map([["match", ["match.found"]]]),
     },
-    presence: false,
+    presence: { on: false, grace: 2_000 },
     push: {
       vapid: {
         publicKey: "B".repeat(87),

@@ -3,10 +3,10 @@
  * @module
  */
 import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
-import { maySubscribe } from "../auth/identity.ts";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { TidingsError } from "../errors.ts";
 import type { PresenceStore } from "../feed/presence_store.ts";
+import type { Rights } from "../feed/rights.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { PATHS } from "../protocol.ts";
 import { problems, SECURED } from "./openapi.ts";
@@ -21,9 +21,9 @@ const route = createRoute({
   summary: "Who is in a topic",
   description:
     "People with at least one session that is subscribed to the topic, on any gateway; everybody who is connected is in `all` " +
-    "and in their own topic. Allowed to whoever may subscribe to the topic. " +
+    "and in their own topic. Allowed to whoever may subscribe to the topic, by their token and the application's policy. " +
     `Of topics with more than ${PRESENCE_MAX} people, and with \`count=true\`, only the count is told. ` +
-    "Joins and leaves come to sessions that subscribe with `presence`.",
+    "Joins and leaves come to sessions that ask for them with `presence`; whoever asks for both, the feed first, misses nobody.",
   tags: ["presence"],
   ...SECURED,
   request: {
@@ -63,16 +63,13 @@ const route = createRoute({
 });
 
 /** The route; `authenticate` has to run before it. */
-export function presenceRoutes(deps: { presence: Pick<PresenceStore, "present"> }): OpenAPIHono<AuthEnv> {
+export function presenceRoutes(
+  deps: { presence: Pick<PresenceStore, "present">; rights: Pick<Rights, "authorize"> },
+): OpenAPIHono<AuthEnv> {
   return new OpenAPIHono<AuthEnv>({ defaultHook: refuse }).openapi(route, async (c) => {
     const { topic } = c.req.valid("param");
     if (!isTopic(topic)) throw invalid("topic", TOPIC_EXPECTED);
-    if (!maySubscribe(c.get("identity"), topic)) {
-      throw new TidingsError(
-        "forbidden",
-        `Cannot tell who is in ${topic}: the token does not allow the topic`,
-      );
-    }
+    await deps.rights.authorize(c.get("identity"), [topic]);
     const wanted = c.req.valid("query").count === "true" ? 0 : PRESENCE_MAX;
     const { count, people } = await deps.presence.present(topic, wanted);
     const named = wanted === 0 || count > PRESENCE_MAX

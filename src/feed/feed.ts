@@ -12,7 +12,7 @@ import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
 import type { Readings } from "./readings.ts";
-import { NOT_PRESENT, type Presence, type PresenceHold } from "./presence.ts";
+import { NOT_PRESENT, type Presence, type PresenceHold, presenceTopic } from "./presence.ts";
 import {
   type Control,
   type Followed,
@@ -77,6 +77,8 @@ export interface OpenRequest {
   counted?: boolean;
   /** Who it is to presence; absent: presence is not told of this session. */
   client?: { transport: string; userAgent: string | undefined };
+  /** Whether joins and leaves of its topics are wanted. It is open when the database knows that. */
+  watch?: boolean;
 }
 
 /** An open session that does not deliver yet: `session.open()` begins. */
@@ -191,16 +193,17 @@ export function createFeed(
     }
   }
 
-  function hold({ id }: Session, { user, topics, client }: OpenRequest): PresenceHold {
+  function hold(session: Session, { user, topics, client, watch }: OpenRequest): PresenceHold {
     if (client === undefined || deps.presence === undefined) return NOT_PRESENT;
     const { transport, userAgent } = client;
     const presence = deps.presence.open({
-      id,
+      id: session.id,
       user,
       transport,
       ...(userAgent === undefined ? {} : { userAgent }),
     });
-    for (const topic of topics) presence.join(topic);
+    for (const topic of topics) presence.join(topic, watch);
+    session.onWithdraw((withdrawn) => withdrawn.forEach((topic) => presence.part(topic)));
     return presence;
   }
 
@@ -257,6 +260,7 @@ export function createFeed(
       const { personal = true, counted = true } = request;
       const release = counted ? reserve(request.user) : admit();
       let entry: Entry | undefined;
+      let opened: Opened;
       try {
         const start = await locate(request.since);
         let reset = typeof start === "string" ? start : undefined;
@@ -269,7 +273,8 @@ export function createFeed(
         }
         admit();
         const own = personal ? [userTopic(request.user), ALL] : [];
-        const topics = [...own, ...request.topics].map((topic) => ({ topic }));
+        const watched = request.watch === true ? request.topics.map(presenceTopic) : [];
+        const topics = [...own, ...request.topics, ...watched].map((topic) => ({ topic }));
         const session = new Session(
           { ...common, page: request.page ?? page },
           sink,
@@ -287,10 +292,17 @@ export function createFeed(
           release();
           presence.close();
         });
-        return reset === undefined ? { session, presence } : { session, presence, reset };
+        opened = reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
         entry?.turnBack();
         release();
+        throw error;
+      }
+      try {
+        if (request.watch === true && request.client !== undefined) await opened.presence.told();
+        return opened;
+      } catch (error) {
+        opened.session.end();
         throw error;
       }
     },

@@ -27,6 +27,12 @@ export interface PresenceHold {
   /** The session is now in this topic; `watch`: it wants to hear who joins and leaves. */
   join(topic: string, watch?: boolean): void;
   part(topic: string): void;
+  /**
+   * Resolves when the database knows what was joined and watched so far: whoever asks who is here from then on, and is told of
+   * who joins and leaves, knows all.
+   * @throws {TidingsError} `unavailable` when that takes longer than 5 s, `invalid_request` where presence is not kept
+   */
+  told(): Promise<void>;
   /** The client gave a sign of life. */
   active(): void;
   /** The session is over. Twice is once. */
@@ -34,7 +40,14 @@ export interface PresenceHold {
 }
 
 /** The hold of a session that presence is not told of. */
-export const NOT_PRESENT: PresenceHold = { join() {}, part() {}, active() {}, close() {} };
+export const NOT_PRESENT: PresenceHold = {
+  join() {},
+  part() {},
+  told: () =>
+    Promise.reject(notWatchable("expected none: this gateway keeps no presence (TIDINGS_PRESENCE)")),
+  active() {},
+  close() {},
+};
 
 /** Times in milliseconds. */
 export interface PresenceTimes {
@@ -48,12 +61,22 @@ export interface PresenceTimes {
   gather: number;
 }
 
-/** The defaults: the last list is true at most lease + beat + grace = 25 s after a gateway died. */
-export const PRESENCE_TIMES: PresenceTimes = { beat: 5_000, lease: 15_000, grace: 5_000, gather: 100 };
+/** The times that go with a grace. The last list is true at most lease + beat + grace after a gateway died: five graces. */
+export function presenceTimes(grace: number): PresenceTimes {
+  return { beat: grace, lease: 3 * grace, grace, gather: Math.min(100, grace / 10) };
+}
+
+/** The defaults: true at most 25 s after a gateway died. */
+export const PRESENCE_TIMES: PresenceTimes = presenceTimes(5_000);
 
 /** Joins and leaves of a topic travel in the log on this topic, to those who watch. */
 export function presenceTopic(topic: string): string {
-  return `tidings:presence:${topic}`;
+  return PRESENCE + topic;
+}
+
+/** Whether joins and leaves travel on this topic. */
+export function isPresenceTopic(topic: string): boolean {
+  return topic.startsWith(PRESENCE);
 }
 
 /** Topics longer than this cannot be watched: their presence topic would be no topic. */
@@ -61,12 +84,18 @@ export const WATCHED_TOPIC_MAX = 183;
 
 /** Returns the topics. @throws TidingsError `invalid_request` for one that cannot be watched */
 export function checkWatchable(topics: readonly string[]): readonly string[] {
+  if (topics.length === 0) throw notWatchable("expected topics beside it, which are to be watched");
   if (topics.every((topic) => topic.length <= WATCHED_TOPIC_MAX)) return topics;
-  const message = `expected topics of at most ${WATCHED_TOPIC_MAX} characters beside it`;
-  throw new TidingsError("invalid_request", `Cannot watch who is here: ${message}`, {
+  throw notWatchable(`expected topics of at most ${WATCHED_TOPIC_MAX} characters beside it`);
+}
+
+function notWatchable(message: string): TidingsError {
+  return new TidingsError("invalid_request", `Cannot watch who is here: ${message}`, {
     errors: [{ field: "presence", message }],
   });
 }
+
+const PRESENCE = "tidings:presence:";
 
 /** What presence runs with. `onError` hears what is tried again at the next beat. */
 export interface PresenceDeps {
@@ -83,6 +112,8 @@ export interface PresenceDeps {
 /** Sessions in one statement; more go in several. */
 const BATCH = 500;
 const AGENT_MAX = 200;
+/** Milliseconds that who watches waits for the database to know. */
+const PATIENCE = 5_000;
 
 /** The service. `open` works before it has started and while the database is away. */
 export class Presence implements Service {
@@ -100,7 +131,8 @@ export class Presence implements Service {
   #life = new AbortController();
   #wake: (() => void) | undefined;
   #waiters: { resolve: () => void; after: number }[] = [];
-  #said = 0;
+  /** Counts the turns that began. */
+  #turn = 0;
   #pending: number | undefined;
 
   constructor(deps: PresenceDeps) {
@@ -121,6 +153,7 @@ export class Presence implements Service {
     this.#life.abort();
     await this.#running;
     this.#running = undefined;
+    for (const { resolve } of this.#waiters.splice(0)) resolve();
     try {
       await this.#deps.store.beat({ ...this.#empty(), lease: 0, fresh: true });
     } catch (error) {
@@ -154,6 +187,7 @@ export class Presence implements Service {
         else delete record.topics[topic];
         this.#change(record);
       },
+      told: () => this.#inTime(),
       active: () => {
         record.active = this.#deps.clock.now();
         if (this.#open.has(record.id)) this.#active.add(record.id);
@@ -170,12 +204,26 @@ export class Presence implements Service {
     };
   }
 
-  /** Resolves when everything that was known when it was called has been told to the database. */
+  /** Resolves when everything that was known when it was called has been told to the database, or the service stops. */
   settled(): Promise<void> {
     return new Promise((resolve) => {
-      this.#waiters.push({ resolve, after: this.#said + 1 });
+      this.#waiters.push({ resolve, after: this.#turn + 1 });
       this.#wake?.();
     });
+  }
+
+  async #inTime(): Promise<void> {
+    const late = Promise.withResolvers<never>();
+    const cancel = this.#deps.clock.after(PATIENCE, () => {
+      late.reject(
+        new TidingsError("unavailable", "Cannot tell who is here at the moment", { retryAfter: 1 }),
+      );
+    });
+    try {
+      await Promise.race([this.settled(), late.promise]);
+    } finally {
+      cancel();
+    }
   }
 
   #change(record: SessionRecord): void {
@@ -226,7 +274,8 @@ export class Presence implements Service {
 
   /** Tells everything there is to tell. What fails is told again: it stays, or `fresh` covers it. */
   async #say(): Promise<void> {
-    const turn = this.#said + 1;
+    const turn = ++this.#turn;
+    let more: boolean;
     do {
       if (this.#fresh) this.#sayAllAgain();
       const changed = [...this.#changed].slice(0, BATCH);
@@ -239,6 +288,7 @@ export class Presence implements Service {
       for (const id of closed) this.#closed.delete(id);
       for (const id of active) this.#active.delete(id);
       const fresh = this.#fresh;
+      more = this.#changed.size > 0 || this.#closed.size > 0;
       // until the answer is there nobody knows what was done
       this.#fresh = true;
       const result = await this.#deps.store.beat({
@@ -250,8 +300,8 @@ export class Presence implements Service {
       });
       this.#fresh = !result.known;
       this.#pending = result.pending;
-    } while (this.#fresh || this.#changed.size > 0 || this.#closed.size > 0);
-    this.#said = turn;
+      // what came meanwhile is gathered for the next turn
+    } while (this.#fresh || more);
     const reached = this.#waiters.filter((waiter) => waiter.after <= turn);
     this.#waiters = this.#waiters.filter((waiter) => waiter.after > turn);
     for (const waiter of reached) waiter.resolve();

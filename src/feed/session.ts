@@ -19,6 +19,7 @@ import { Batch } from "../log/batch.ts";
 import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../log/cursor.ts";
 import { isControl, type Row } from "../log/row.ts";
 import type { Hub, Subscriber } from "./hub.ts";
+import { presenceTopic } from "./presence.ts";
 
 /** Where a session's output goes; a transport. Its methods must neither throw nor wait. */
 export interface Sink {
@@ -101,6 +102,8 @@ export class Session implements Subscriber {
   readonly #endings: (() => void)[] = [];
   /** Where it began, or began anew. */
   #start: Cursor;
+  /** Made when it is asked for, as above. */
+  #withdrawals: ((topics: readonly string[]) => void)[] | undefined;
   /** Its own position while it catches up; undefined: live, the hub's. */
   #position: Cursor | undefined;
   /** What the client holds beyond the hub's position. */
@@ -172,6 +175,17 @@ export class Session implements Subscriber {
   onEnd(run: () => void): void {
     if (this.#closed) run();
     else this.#endings.push(run);
+  }
+
+  /** Takes topics away that the person may no longer read, and who is in them. */
+  withdraw(topics: readonly string[]): void {
+    this.unsubscribe([...topics, ...topics.map(presenceTopic)]);
+    for (const run of this.#withdrawals ?? []) run(topics);
+  }
+
+  /** Runs whenever topics are withdrawn. */
+  onWithdraw(run: (topics: readonly string[]) => void): void {
+    (this.#withdrawals ??= []).push(run);
   }
 
   /** Whether its sink was given any row. */

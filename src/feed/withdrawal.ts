@@ -4,6 +4,7 @@
  */
 import type { InboxStore } from "../database/inbox_store.ts";
 import { TidingsError } from "../errors.ts";
+import { isPresenceTopic } from "./presence.ts";
 import type { Session } from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 
@@ -19,14 +20,16 @@ export interface WithdrawalDeps {
 
 /** Takes a topic away, or without one, whatever the application's policy refuses now. */
 export function revoke(data: { topic?: string }, user: string, session: Session, deps: WithdrawalDeps): void {
-  if (data.topic !== undefined) return session.unsubscribe([data.topic]);
-  const topics = session.topics.filter((topic) => topic !== ALL && topic !== userTopic(user));
+  if (data.topic !== undefined) return session.withdraw([data.topic]);
+  const topics = session.topics.filter((topic) =>
+    topic !== ALL && topic !== userTopic(user) && !isPresenceTopic(topic)
+  );
   if (topics.length === 0) return;
   deps.store.policy(user, topics).then((allowed) => {
-    session.unsubscribe(topics.filter((topic) => allowed.get(topic) === false));
+    session.withdraw(topics.filter((topic) => allowed.get(topic) === false));
   }).catch((error) => {
     deps.failed(error);
-    session.unsubscribe(topics);
+    session.withdraw(topics);
   });
 }
 

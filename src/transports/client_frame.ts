@@ -20,6 +20,7 @@ const since = z.string("expected a cursor, now, earliest or a duration").max(
   4_096,
   "expected at most 4096 characters",
 ).optional();
+const presence = z.boolean("expected true or false").optional();
 const ids = z.array(
   z.string("expected an id").regex(/^\d{1,19}$/, "expected an id"),
   "expected a list of ids",
@@ -36,6 +37,7 @@ const frames = {
     token,
     since,
     topics: topics.or(z.tuple([])).optional(),
+    presence,
   }),
   auth: z.strictObject({ op: z.literal("auth"), ref, token }),
   subscribe: z.strictObject({
@@ -43,7 +45,7 @@ const frames = {
     ref,
     topics,
     since,
-    presence: z.boolean("expected true or false").optional(),
+    presence,
   }),
   unsubscribe: z.strictObject({ op: z.literal("unsubscribe"), ref, topics }),
   publish: z.looseObject({ op: z.literal("publish"), ref }),

@@ -8,7 +8,16 @@ import type { Reconnectable, Since } from "../feed/feed.ts";
 import type { Session, Sink } from "../feed/session.ts";
 import type { Batch } from "../log/batch.ts";
 import { formatCursor } from "../log/cursor.ts";
-import { atExpiry, opener, parseNumber, parseSince, topicsOf, type TransportDeps } from "./negotiate.ts";
+import {
+  atExpiry,
+  invalid,
+  opener,
+  parseNumber,
+  parseSince,
+  topicsOf,
+  type TransportDeps,
+  watchOf,
+} from "./negotiate.ts";
 
 /** Seconds a poll may wait. */
 export const WAIT = { usual: 25, most: 60 } as const;
@@ -38,6 +47,10 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
   const { query, identity, signal } = request;
   const topics = topicsOf(query);
   const wait = parseNumber(query.get("wait"), "wait", WAIT.usual, 0, WAIT.most);
+  const watch = watchOf(query, topics);
+  if (watch && wait === 0) {
+    throw invalid("presence", "expected a wait of at least 1 beside it: a short poll watches nothing");
+  }
   const limit = parseNumber(query.get("limit"), "limit", LIMIT.usual, 1, LIMIT.most);
   const tag = request.ifNoneMatch?.match(/^(?:W\/)?"([^"]*)"$/)?.[1];
   const since = sinceOf(request, tag);
@@ -51,7 +64,7 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
       since,
       page: limit,
       // a short poll is no presence: it is gone before anybody could be told
-      ...(wait === 0 ? {} : { client: { transport: "longpoll", userAgent: request.userAgent } }),
+      ...(wait === 0 ? {} : { client: { transport: "longpoll", userAgent: request.userAgent }, watch }),
     },
     answer,
   );

@@ -8,6 +8,7 @@ import type { Clock } from "../clock.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { TidingsError } from "../errors.ts";
 import type { Feed, Opened, Since } from "../feed/feed.ts";
+import { checkWatchable, isPresenceTopic } from "../feed/presence.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { formatCursor, parseCursor } from "../log/cursor.ts";
 import type { ClientFrame, InboxCount, Publication, Welcome } from "../protocol.ts";
@@ -54,6 +55,22 @@ export function opener(identity: Identity): { user: string; admin: boolean; issu
 export function topicsOf(query: URLSearchParams): string[] {
   const text = query.getAll("topics").filter((part) => part !== "").join(",");
   return text === "" ? [] : checkTopics(text.split(","));
+}
+
+/**
+ * Whether the query asks for joins and leaves of its topics: `presence=true`.
+ * @throws {TidingsError} `invalid_request`, naming `presence`, when it says something else, or names no topics to watch
+ */
+export function watchOf(query: URLSearchParams, topics: readonly string[]): boolean {
+  return readWatch(query.get("presence"), topics);
+}
+
+/** The same of a header or a field. */
+export function readWatch(text: string | null | undefined, topics: readonly string[]): boolean {
+  if (text === null || text === undefined || text === "" || text === "false") return false;
+  if (text !== "true") throw invalid("presence", `expected true or false; got ${quote(text)}`);
+  checkWatchable(topics);
+  return true;
 }
 
 /** Checks topics from outside; drops repetitions. */
@@ -112,7 +129,7 @@ export async function welcome(
     session: session.id,
     user: identity.user,
     cursor: unusable ? formatCursor(since.cursor) : session.cursor,
-    topics: [...session.topics],
+    topics: session.topics.filter((topic) => !isPresenceTopic(topic)),
     inbox,
     heartbeat: HEARTBEAT,
     ...(identity.expiresAt === undefined ? {} : { expiresAt: new Date(identity.expiresAt).toISOString() }),

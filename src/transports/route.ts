@@ -41,6 +41,9 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
           description: "A cursor, `now`, `earliest`, or a duration such as `10m`",
         }),
         topics: z.string().optional().openapi({ description: "Further topics, separated by commas" }),
+        presence: z.enum(["true", "false"]).optional().openapi({
+          description: "`true`: also `tidings.join` and `tidings.leave` of `topics`",
+        }),
         wait: z.coerce.number().int().min(0).max(WAIT.most).default(WAIT.usual).openapi({
           description: "Long-poll: seconds",
         }),

@@ -20,6 +20,7 @@ import {
   parseSince,
   topicsOf,
   type TransportDeps,
+  watchOf,
   welcome,
 } from "./negotiate.ts";
 
@@ -41,6 +42,7 @@ const RETRY = 2_000;
 export async function serveEvents(request: EventsRequest, deps: TransportDeps, heart: Heart): Promise<void> {
   const { query, identity, response } = request;
   const topics = topicsOf(query);
+  const watch = watchOf(query, topics);
   const since = parseSince(
     request.lastEventId ?? query.get("since"),
     request.lastEventId === undefined ? "since" : "Last-Event-ID",
@@ -48,7 +50,7 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
   await deps.authorize(identity, topics);
   const stream = new EventStream(response);
   const client = { transport: "sse", userAgent: request.userAgent };
-  const opened = await deps.feed.open({ ...opener(identity), topics, since, client }, stream);
+  const opened = await deps.feed.open({ ...opener(identity), topics, since, client, watch }, stream);
   const { session, reset } = opened;
   try {
     const hello = await welcome(opened, since, identity, deps);

@@ -37,8 +37,10 @@ import {
   MAX_TOPICS,
   opener,
   parseSince,
+  readWatch,
   topicsOf,
   type TransportDeps,
+  watchOf,
   welcome,
 } from "./negotiate.ts";
 
@@ -202,14 +204,22 @@ class Connection implements Sink, Reconnectable {
     if (credentials.kind === "none") return;
     this.#inlet.trust();
     const query = queryOf(this.#target);
-    await this.#open(credentials.identity, parseSince(query.get("since")), topicsOf(query));
+    const topics = topicsOf(query);
+    await this.#open(credentials.identity, {
+      since: parseSince(query.get("since")),
+      topics,
+      watch: watchOf(query, topics),
+    });
   }
 
-  async #open(identity: Identity, since: Since, topics: string[]): Promise<void> {
+  async #open(
+    identity: Identity,
+    { since, topics, watch }: { since: Since; topics: string[]; watch: boolean },
+  ): Promise<void> {
     const deps = this.#deps;
     await deps.authorize(identity, topics);
     const client = { transport: "websocket", userAgent: this.#agent };
-    const opened = await deps.feed.open({ ...opener(identity), topics, since, client }, this);
+    const opened = await deps.feed.open({ ...opener(identity), topics, since, client, watch }, this);
     const { session, reset, presence } = opened;
     this.#session = session;
     this.#unknown.delete(this);
@@ -217,6 +227,7 @@ class Connection implements Sink, Reconnectable {
     if (this.#closed) return session.end();
     this.#identity = identity;
     for (const topic of topics) this.#asked.add(topic);
+    session.onWithdraw((withdrawn) => withdrawn.forEach((topic) => this.#asked.delete(topic)));
     const hello = await welcome(opened, since, identity, deps);
     if (this.#closed) return session.end();
     this.#renew(identity);
@@ -258,7 +269,11 @@ class Connection implements Sink, Reconnectable {
         this.#inlet.trust();
         const query = queryOf(this.#target);
         const topics = frame.topics === undefined ? topicsOf(query) : checkTopics(frame.topics);
-        return await this.#open(identity, parseSince(frame.since ?? query.get("since")), topics);
+        return await this.#open(identity, {
+          since: parseSince(frame.since ?? query.get("since")),
+          topics,
+          watch: readWatch(frame.presence?.toString() ?? query.get("presence"), topics),
+        });
       }
       const answer = await this.#perform(frame, this.#session, this.#identity);
       if (!this.#closed) this.#send({ ...answer, ...(frame.ref === undefined ? {} : { ref: frame.ref }) });
@@ -301,6 +316,7 @@ class Connection implements Sink, Reconnectable {
         if (frame.presence === true) session.subscribe(watches);
         else session.unsubscribe(watches.map(({ topic }) => topic));
         for (const topic of topics) this.#presence.join(topic, frame.presence === true);
+        if (frame.presence === true) await this.#presence.told();
         return { op: "ok" };
       }
       case "unsubscribe": {

@@ -4,13 +4,10 @@
  * @module
  */
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { check, type CheckOptions, type CheckReport, type Progress } from "../helpers/checker.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
-import { startGateway, TEST_SECRET } from "../helpers/gateway.ts";
-import { type Process, start } from "../helpers/process.ts";
+import { Fleet } from "../helpers/fleet.ts";
+import { startGateway } from "../helpers/gateway.ts";
 
 /** How much of it. */
 export interface Size extends Pick<CheckOptions, "seed" | "writers" | "transactions" | "clients"> {
@@ -125,69 +122,4 @@ function checked(report: CheckReport): CheckReport {
   });
   assert.ok(report.deliveries > 500, JSON.stringify(report));
   return report;
-}
-
-/** Gateways as processes of their own. */
-class Fleet implements AsyncDisposable {
-  readonly #places: { process: Process; url: string | undefined }[] = [];
-  readonly #old: Process[] = [];
-  readonly #database: string;
-  readonly #folder: string;
-
-  private constructor(database: string, folder: string) {
-    this.#database = database;
-    this.#folder = folder;
-  }
-
-  static async start(database: string, count: number): Promise<Fleet> {
-    const fleet = new Fleet(database, await mkdtemp(join(tmpdir(), "tidings-fleet-")));
-    for (let place = 0; place < count; place++) fleet.#places.push(fleet.#launch());
-    await Promise.all(fleet.#places.map((_, place) => fleet.#ready(place)));
-    return fleet;
-  }
-
-  /** Where those can be reached that are up. */
-  get urls(): string[] {
-    return this.#places.flatMap(({ url }) => url === undefined ? [] : [url]);
-  }
-
-  /** Signals the gateway at a place; nobody is sent there any more. */
-  signal(place: number, name: Deno.Signal): Process {
-    const found = this.#places[place]!;
-    found.url = undefined;
-    found.process.signal(name);
-    return found.process;
-  }
-
-  /** Starts another at a place. */
-  async replace(place: number): Promise<void> {
-    this.#old.push(this.#places[place]!.process);
-    this.#places[place] = this.#launch();
-    await this.#ready(place);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    const all = [...this.#old, ...this.#places.map(({ process }) => process)];
-    await Promise.all(all.map((process) => process[Symbol.asyncDispose]()));
-    await rm(this.#folder, { recursive: true, force: true });
-  }
-
-  #launch() {
-    const process = start("src/main.ts", [], {
-      PORT: "0",
-      HOST: "127.0.0.1",
-      DATABASE_URL: this.#database,
-      TIDINGS_JWT_SECRET: TEST_SECRET,
-      TIDINGS_DATA: this.#folder,
-      TIDINGS_DRAIN: "500ms",
-      TIDINGS_DATABASE_POOL: "4",
-    });
-    return { process, url: undefined as string | undefined };
-  }
-
-  async #ready(place: number): Promise<void> {
-    const found = this.#places[place]!;
-    const [, url] = await found.process.until(/Listening on (http:\/\/[\w.:]+)/);
-    found.url = url;
-  }
 }

@@ -11,6 +11,8 @@ export interface OpenRequest {
   token: string;
   since?: string;
   topics?: readonly string[];
+  /** Whether joins and leaves of the topics are wanted. */
+  presence?: boolean;
 }
 
 /** A transport as its clients use it. */
@@ -154,10 +156,14 @@ export class Notes {
 }
 
 /** The feed's address with a request's parameters. */
-export function feedUrl({ url, since, topics }: OpenRequest, more: Record<string, string> = {}): URL {
+export function feedUrl(
+  { url, since, topics, presence }: OpenRequest,
+  more: Record<string, string> = {},
+): URL {
   const address = new URL("/v1/feed", url);
   if (since !== undefined) address.searchParams.set("since", since);
   if (topics !== undefined && topics.length > 0) address.searchParams.set("topics", topics.join(","));
+  if (presence === true) address.searchParams.set("presence", "true");
   for (const [name, value] of Object.entries(more)) address.searchParams.set(name, value);
   return address;
 }

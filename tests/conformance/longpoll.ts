@@ -39,7 +39,8 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
     else notes.move(cursor);
   }
 
-  await poll(request.since, "0");
+  // a short poll watches nobody
+  await poll(request.since, request.presence === true ? "1" : "0");
   notes.tell({ event: "welcome", cursor: notes.cursor });
   const loop = (async () => {
     while (!over.signal.aborted) await poll(notes.cursor, "20");

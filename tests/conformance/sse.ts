@@ -8,7 +8,7 @@ import { EVENTS } from "../../src/protocol.ts";
 import { type Adapter, type Client, feedUrl, Notes, type OpenRequest, Refused } from "./client.ts";
 
 /** An EventSource hears only the types that it is told to listen to. */
-const TYPES = ["notification", "friend_request", "match.found"];
+const TYPES = ["notification", "friend_request", "match.found", "tidings.join", "tidings.leave"];
 
 /** A client that can be looked into. */
 export interface EventsClient extends Client {

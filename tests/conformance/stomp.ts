@@ -7,7 +7,7 @@ import { stompUrl } from "../helpers/stomp.ts";
 import { type Adapter, type Client, Notes, type OpenRequest, Refused } from "./client.ts";
 
 /** Connects with the token in a header of CONNECT, and subscribes. */
-export async function openStomp({ url, token, since, topics }: OpenRequest): Promise<Client> {
+export async function openStomp({ url, token, since, topics, presence }: OpenRequest): Promise<Client> {
   const notes = new Notes();
   const welcome = Promise.withResolvers<void>();
   const gone = Promise.withResolvers<void>();
@@ -28,6 +28,7 @@ export async function openStomp({ url, token, since, topics }: OpenRequest): Pro
       receipt: "subscribed",
       inbox: "true",
       ...(topics === undefined ? {} : { topics: topics.join(",") }),
+      ...(presence === true ? { presence: "true" } : {}),
     });
   };
   client.onStompError = (frame) => {
