@@ -14,10 +14,12 @@ create index stomp_subscription_age on tidings.stomp_subscription (kept_at);
 
 comment on column tidings.stomp_subscription.client is 'What the client calls itself, or a digest of its user agent: two devices of one person do not share a position.';
 
--- Where to go on. A client that was never seen goes on where the person's latest one stopped.
-create function tidings.stomp_position(user_id text, client text, name text, destination text) returns text
+-- Where to go on. A client that was never seen goes on where the person's latest one stopped, and `own` is false: the place is
+-- to be kept as its own before anything is sent to it.
+create function tidings.stomp_position(user_id text, client text, name text, destination text)
+returns table (cursor text, own boolean)
 language sql stable security definer set search_path = '' as $$
-  select s.cursor from tidings.stomp_subscription s
+  select s.cursor, s.client = stomp_position.client from tidings.stomp_subscription s
   where s.user_id = stomp_position.user_id and s.destination = stomp_position.destination and s.name = stomp_position.name
   order by s.client = stomp_position.client desc, s.kept_at desc
   limit 1

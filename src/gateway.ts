@@ -41,7 +41,7 @@ import { demoRoutes } from "./demo/routes.ts";
 import { createFeed } from "./feed/feed.ts";
 import { createHub } from "./feed/hub.ts";
 import { createPeople } from "./feed/people.ts";
-import { NOT_PRESENT, Presence } from "./feed/presence.ts";
+import { NOT_PRESENT, Presence, presenceTimes } from "./feed/presence.ts";
 import { createPresenceStore } from "./feed/presence_store.ts";
 import { createReadings } from "./feed/readings.ts";
 import { createRights } from "./feed/rights.ts";
@@ -59,6 +59,7 @@ import { compose, type Service } from "./service.ts";
 import { createHeart } from "./transports/heart.ts";
 import { HEARTBEAT, type TransportDeps } from "./transports/negotiate.ts";
 import { feedRoutes, sentAlready } from "./transports/route.ts";
+import { sockJsInfo, sockJsPath } from "./transports/sockjs.ts";
 import { createStompTransport, STOMP_PROTOCOLS } from "./transports/stomp.ts";
 import { createSeen, createStompPositions } from "./transports/stomp_store.ts";
 import { createUpgrade } from "./transports/upgrade.ts";
@@ -117,9 +118,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     clock,
     chance,
     instance,
+    times: presenceTimes(config.presence.grace),
     onError: (error) => log.warn("Cannot tell who is here, trying again: {error}", { error }),
   });
-  const presence = config.presence ? present : { open: () => NOT_PRESENT };
+  const presence = config.presence.on ? present : { open: () => NOT_PRESENT };
   const hub = createHub();
   const tail = createLog({ listenUrl: deps.database.listenUrl, instance }, {
     database,
@@ -255,6 +257,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     open: [
       assets({ scripts: config.dev ? [...SCRIPTS, "demo.js"] : SCRIPTS, built: !config.dev }),
       workerRoutes(pushes),
+      sockJsInfo(config.stomp.path, chance),
       ...(config.dev ? [demoRoutes({ mint: demoMint(), run: demoRun })] : []),
     ],
     routes: [
@@ -268,7 +271,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       subscriptionRoutes({ store: inbox, rights }),
       preferenceRoutes({ store: inbox, budget }),
       feedRoutes(transport, heart),
-      ...(config.presence ? [presenceRoutes({ presence: presenceStore })] : []),
+      ...(config.presence.on ? [presenceRoutes({ presence: presenceStore, rights })] : []),
     ],
   });
 
@@ -279,7 +282,18 @@ export function createGateway(deps: GatewayDeps): Gateway {
     onUpgrade: createUpgrade([
       { paths: [PATHS.feed], protocols: [SUBPROTOCOL], fallback: true, upgrade: websocket.upgrade },
       { paths: [PATHS.feed], protocols: STOMP_PROTOCOLS, upgrade: stomp.upgrade },
-      { paths: [config.stomp.path], protocols: STOMP_PROTOCOLS, fallback: true, upgrade: stomp.upgrade },
+      {
+        paths: [config.stomp.path, `${config.stomp.path}/websocket`],
+        protocols: STOMP_PROTOCOLS,
+        fallback: true,
+        upgrade: stomp.upgrade,
+      },
+      {
+        paths: [sockJsPath(config.stomp.path)],
+        protocols: STOMP_PROTOCOLS,
+        fallback: true,
+        upgrade: stomp.upgradeSockJs,
+      },
     ]),
     clock,
     ...(deps.limits === undefined ? {} : { limits: deps.limits }),
@@ -297,7 +311,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       chance,
       onSent: (count) => scheduled.inc(count),
     }),
-    ...(config.presence ? [present] : []),
+    ...(config.presence.on ? [present] : []),
     readings,
     retention({
       store: inbox,

@@ -5,11 +5,13 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import { WebSocketServer } from "ws";
+import { type WebSocket, WebSocketServer } from "ws";
 import type { Service } from "../service.ts";
+import { SockJsSocket } from "./sockjs.ts";
 import { StompConnection, type StompConnectionDeps } from "./stomp_connection.ts";
 import { STOMP_SIZES } from "./stomp_limits.ts";
 import { StompPlaces } from "./stomp_places.ts";
+import type { StompSocket } from "./stomp_socket.ts";
 import type { StompPositions } from "./stomp_store.ts";
 
 /** The subprotocols, best first. */
@@ -18,6 +20,8 @@ export const STOMP_PROTOCOLS = ["v12.stomp", "v11.stomp", "v10.stomp"] as const;
 /** The transport. Its `stop` waits until what has to be kept of ended connections is kept. */
 export interface StompTransport extends Service {
   upgrade(request: IncomingMessage, socket: Socket, head: Buffer): void;
+  /** The same within SockJS's frames. */
+  upgradeSockJs(request: IncomingMessage, socket: Socket, head: Buffer): void;
 }
 
 /** The STOMP transport of one gateway; it ends with its feeds. */
@@ -34,12 +38,17 @@ export function createStompTransport(
   });
   return {
     name: "STOMP",
-    upgrade(request, socket, head) {
-      server.handleUpgrade(request, socket, head, (ws) => {
-        new StompConnection({ ws, socket, request }, { ...deps, places });
-      });
-    },
+    upgrade: serve((ws) => ws),
+    upgradeSockJs: serve((ws) => new SockJsSocket(ws)),
     start: () => Promise.resolve(),
     stop: () => places.settled(),
   };
+
+  function serve(around: (ws: WebSocket) => StompSocket): StompTransport["upgrade"] {
+    return (request, socket, head) => {
+      server.handleUpgrade(request, socket, head, (ws) => {
+        new StompConnection({ ws: around(ws), socket, request }, { ...deps, places });
+      });
+    };
+  }
 }

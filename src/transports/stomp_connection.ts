@@ -9,8 +9,7 @@
  */
 import type { IncomingMessage } from "node:http";
 import type { Socket } from "node:net";
-import type { RawData, WebSocket } from "ws";
-import { type CredentialsDeps, headOf, readCredentials } from "../auth/credentials.ts";
+import type { RawData } from "ws";
 import type { Identity } from "../auth/identity.ts";
 import { TidingsError } from "../errors.ts";
 import type { Presence, PresenceHold } from "../feed/presence.ts";
@@ -18,11 +17,14 @@ import { PUBLISH_RATE, type RateLimit, TokenBucket } from "../feed/rate.ts";
 import { CLOSE, type Publication } from "../protocol.ts";
 import { BUFFER, expired, type TransportDeps } from "./negotiate.ts";
 import type { Outlet } from "./stomp_delivery.ts";
-import { STOMP_LIMITS, type StompFrame, StompParser } from "./stomp_frame.ts";
-import { agreeVersion } from "./stomp_header.ts";
+import type { StompFrame } from "./stomp_frame.ts";
+import { type Handshake, identify, readHandshake } from "./stomp_handshake.ts";
+import { StompIntake } from "./stomp_intake.ts";
 import { STOMP_SIZES, STOMP_TIMES } from "./stomp_limits.ts";
+import { type PulseOwner, StompPulse } from "./stomp_pulse.ts";
 import { StompReadings, type StompReadingsDeps } from "./stomp_readings.ts";
 import { type StompEffect, StompSession, type StompSettings } from "./stomp_session.ts";
+import type { StompSocket } from "./stomp_socket.ts";
 import { Timers } from "./timers.ts";
 
 /** What a connection is served with. */
@@ -41,43 +43,32 @@ export interface StompConnectionDeps extends StompReadingsDeps, Pick<TransportDe
 
 /** Bytes in the socket from which held deliveries go on. */
 const LOW_WATER = BUFFER / 4;
-/** What the pings say that prove what was sent. */
-const PROOF = "sent";
-/** Before CONNECT. */
-const LOGIN_LIMITS = { headerCount: 64, headerBytes: STOMP_SIZES.login, bodyBytes: 16 };
-
 /** What an upgrade left. */
 export interface Upgraded {
-  ws: WebSocket;
+  ws: StompSocket;
   socket: Socket;
   request: IncomingMessage;
 }
 
 /** A connection, from the upgrade on. */
-export class StompConnection implements Outlet {
-  readonly #ws: WebSocket;
+export class StompConnection implements Outlet, PulseOwner {
+  readonly #ws: StompSocket;
   readonly #socket: Socket;
   readonly #agent: string | undefined;
   readonly #handshake: Promise<Handshake>;
   readonly #deps: StompConnectionDeps;
   readonly #session: StompSession;
-  readonly #parser = new StompParser(LOGIN_LIMITS);
   readonly #timers: Timers;
+  readonly #intake: StompIntake;
+  readonly #pulse: StompPulse;
   readonly #over = new AbortController();
   readonly #id = crypto.randomUUID();
   readonly #bucket: TokenBucket;
-  #inbox: StompFrame[] = [];
-  /** What stopped the parser. */
-  #broken: unknown;
   #working = false;
   #identity: Identity | undefined;
   #presence: PresenceHold | undefined;
   #readings: StompReadings | undefined;
   #full = false;
-  /** Whether a ping is under way that proves what was sent, and whether more was sent since. */
-  #proof: "none" | "asked" | "more" = "none";
-  #heard: number;
-  #wrote: number;
   #emptied: (() => void) | undefined;
 
   constructor(
@@ -91,23 +82,22 @@ export class StompConnection implements Outlet {
     this.#deps = deps;
     this.#session = new StompSession(deps.settings);
     this.#timers = new Timers(deps.clock);
-    this.#heard = this.#wrote = deps.clock.now();
-    this.#bucket = new TokenBucket(deps.rate ?? PUBLISH_RATE, this.#heard);
+    this.#bucket = new TokenBucket(deps.rate ?? PUBLISH_RATE, deps.clock.now());
+    this.#intake = new StompIntake(this.#timers, (error) => this.#fail(error));
+    this.#pulse = new StompPulse(ws, deps.clock, this.#timers, this);
     this.#begin();
   }
 
   #begin(): void {
     const ws = this.#ws;
-    ws.on("message", (data: RawData) => this.#hear(data));
-    ws.on("pong", (data: Buffer) => this.#pong(data));
+    ws.on("message", (data) => this.#hear(data));
     // ws closes with the code that fits (1009, 1002, 1007); the peer learns it from there
     ws.on("error", () => this.#end());
-    ws.once("close", () => this.#end());
+    ws.on("close", () => this.#end());
     this.#boundLogin();
     this.#timers.after("login", STOMP_TIMES.login, () => {
       this.#fail(new TidingsError("request_timeout", "Cannot wait longer: expected CONNECT within 5 s"));
     });
-    this.#ping();
   }
 
   get full(): boolean {
@@ -116,7 +106,7 @@ export class StompConnection implements Outlet {
 
   write(text: string): void {
     if (this.#over.signal.aborted) return;
-    this.#wrote = this.#deps.clock.now();
+    this.#pulse.wrote();
     this.#ws.send(text, () => this.#drain());
     if (this.#ws.bufferedAmount >= BUFFER) this.#full = true;
   }
@@ -131,28 +121,34 @@ export class StompConnection implements Outlet {
 
   deliver(text: string): void {
     this.write(text);
-    if (this.#proof === "none") this.#askForProof();
-    else this.#proof = "more";
+    this.#pulse.sent();
   }
 
-  /** A ping behind what was sent; its answer proves that the client has it. One is under way at most. */
-  #askForProof(): void {
-    this.#proof = "asked";
-    // behind all that is being sent at the moment
-    queueMicrotask(() => {
-      if (this.#over.signal.aborted) return;
-      this.#proof = "asked";
-      this.#readings?.mark();
-      this.#ws.ping(PROOF);
-    });
+  get over(): boolean {
+    return this.#over.signal.aborted;
   }
 
-  #pong(data: Buffer): void {
-    this.#heard = this.#deps.clock.now();
-    if (data.toString() !== PROOF || this.#proof === "none") return;
+  /** While it is at work, nothing is read. */
+  get deaf(): boolean {
+    return this.#working;
+  }
+
+  beat(): void {
+    this.write("\n");
+  }
+
+  mark(): void {
+    this.#readings?.mark();
+  }
+
+  prove(): void {
     this.#readings?.prove();
-    if (this.#proof === "more") this.#askForProof();
-    else this.#proof = "none";
+  }
+
+  cut(): void {
+    this.#session.end();
+    this.#close(CLOSE.notReading, "Nothing was heard of the client");
+    this.#ws.terminate();
   }
 
   ended(error: TidingsError): void {
@@ -169,31 +165,10 @@ export class StompConnection implements Outlet {
 
   #hear(data: RawData): void {
     if (this.#over.signal.aborted) return;
-    this.#heard = this.#deps.clock.now();
+    this.#pulse.heard();
     this.#presence?.active();
-    try {
-      this.#parser.push(toBytes(data), {
-        frame: (frame) => {
-          // the next frame of the same message is read in the version that this one asks for
-          if (isConnect(frame)) this.#agree(frame);
-          this.#inbox.push(frame);
-        },
-        beat: () => {},
-      });
-    } catch (error) {
-      // frames before the bad one are carried out first
-      this.#inbox.push(BROKEN);
-      this.#broken = error;
-    }
-    if (!this.#parser.incomplete) this.#timers.cancel("frame");
-    else if (!this.#timers.has("frame")) {
-      this.#timers.after("frame", STOMP_TIMES.frame, () => {
-        this.#fail(
-          new TidingsError("request_timeout", "Cannot wait longer: a frame began 30 s ago and has no end"),
-        );
-      });
-    }
-    if (this.#inbox.length > 0 && !this.#working) this.#work();
+    this.#intake.push(data);
+    if (!this.#intake.empty && !this.#working) this.#work();
   }
 
   /** Counts bytes, not messages: a large or a split CONNECT is not gathered first. */
@@ -210,37 +185,28 @@ export class StompConnection implements Outlet {
     this.#socket.on("data", count);
   }
 
-  #agree(frame: StompFrame): void {
-    try {
-      this.#parser.version = agreeVersion(frame);
-    } catch (error) {
-      // the session will say so when it comes to this frame
-      if (!(error instanceof TidingsError)) throw error;
-    }
-  }
-
-  /** Carries out what is in the inbox, one frame after the other. Never rejects. */
+  /** Carries out what was taken in, one frame after the other. Never rejects. */
   async #work(): Promise<void> {
     this.#working = true;
     this.#ws.pause();
-    for (let frame = this.#inbox.shift(); frame !== undefined; frame = this.#inbox.shift()) {
+    for (let taken = this.#intake.shift(); taken !== undefined; taken = this.#intake.shift()) {
       // who reads no answers is asked no more questions
       if (this.#full) await new Promise<void>((resolve) => this.#emptied = resolve);
       if (this.#over.signal.aborted) return;
       try {
-        if (frame === BROKEN) throw this.#broken;
-        for (const effect of this.#session.receive(frame)) {
+        if ("broken" in taken) throw taken.broken;
+        for (const effect of this.#session.receive(taken.frame)) {
           await this.#do(effect);
           if (this.#over.signal.aborted) return;
         }
       } catch (error) {
-        this.#fail(error, frame === BROKEN ? undefined : frame);
+        this.#fail(error, "frame" in taken ? taken.frame : undefined);
         return;
       }
     }
     this.#working = false;
     // while it was paused, what the client sent waited
-    this.#heard = this.#deps.clock.now();
+    this.#pulse.heard();
     this.#ws.resume();
   }
 
@@ -278,7 +244,7 @@ export class StompConnection implements Outlet {
   }
 
   async #authenticate(token: string | undefined): Promise<void> {
-    const identity = await this.#identify(token);
+    const identity = await identify(await this.#handshake, token, this.#deps.credentials);
     if (this.#over.signal.aborted) return;
     this.#timers.cancel("login");
     this.#adopt(identity);
@@ -294,26 +260,13 @@ export class StompConnection implements Outlet {
       this.#session,
       this,
     );
-    this.#parser.limits = STOMP_LIMITS;
+    this.#intake.trust();
     for (const effect of this.#session.accept(this.#id, identity.user)) await this.#do(effect);
-    this.#beat();
+    this.#pulse.keep(this.#session.heartbeats);
     this.#timers.every("keep", STOMP_TIMES.keep, () => {
       this.#readings?.keep();
       return true;
     });
-  }
-
-  /** CONNECT's token decides; without one, what came with the handshake. A foreign origin is refused either way. */
-  async #identify(token: string | undefined): Promise<Identity> {
-    const { identity, error } = await this.#handshake;
-    const outlived = error?.code === "invalid_token" || error?.code === "token_expired";
-    if (error !== undefined && (token === undefined || !outlived)) throw error;
-    if (token !== undefined) return await this.#deps.credentials.verifier.verify(token);
-    if (identity !== undefined) return identity;
-    throw new TidingsError(
-      "token_required",
-      "Cannot tell who this is: send the header Authorization: Bearer <token> with CONNECT",
-    );
   }
 
   async #renew(token: string): Promise<void> {
@@ -363,46 +316,6 @@ export class StompConnection implements Outlet {
     }
   }
 
-  /** Both directions of heart-beats, as agreed. */
-  #beat(): void {
-    const { send, expect } = this.#session.heartbeats;
-    const { clock } = this.#deps;
-    if (send > 0) {
-      this.#timers.every("send", send, () => {
-        if (clock.now() - this.#wrote >= send * 0.9) this.write("\n");
-        return true;
-      });
-    }
-    // twice the time: what is on its way is no silence
-    if (expect > 0) this.#timers.every("expect", expect, () => this.#alive(clock.now() - expect * 2));
-  }
-
-  /** Finds out about peers that are gone without a word, whether or not heart-beats were agreed. */
-  #ping(): void {
-    const { clock } = this.#deps;
-    let asked = clock.now();
-    this.#ws.ping();
-    this.#timers.every("ping", STOMP_TIMES.ping, () => {
-      if (!this.#alive(asked)) return false;
-      asked = clock.now();
-      this.#ws.ping();
-      return true;
-    });
-  }
-
-  /** Cuts the connection unless something was heard since. While it is paused, nothing could be. */
-  #alive(since: number): boolean {
-    if (this.#heard >= since || this.#working) return true;
-    this.#cut();
-    return false;
-  }
-
-  #cut(): void {
-    this.#session.end();
-    this.#close(CLOSE.notReading, "Nothing was heard of the client");
-    this.#ws.terminate();
-  }
-
   #fail(error: unknown, frame?: StompFrame): void {
     if (this.#over.signal.aborted) return;
     if (!(error instanceof TidingsError) || error.code === "internal") this.#deps.failed(error);
@@ -426,39 +339,7 @@ export class StompConnection implements Outlet {
     this.#timers.clear();
     this.#readings?.end();
     this.#presence?.close();
-    this.#inbox = [];
+    this.#intake.clear();
     this.#emptied?.();
   }
-}
-
-/** What the upgrade request said of who comes. */
-interface Handshake {
-  identity?: Identity;
-  error?: TidingsError;
-}
-
-/** Never rejects: what is wrong with the handshake's credentials is told when CONNECT has come. */
-async function readHandshake(request: IncomingMessage, deps: CredentialsDeps): Promise<Handshake> {
-  try {
-    const credentials = await readCredentials(headOf(request, true), deps);
-    return credentials.kind === "none" ? {} : { identity: credentials.identity };
-  } catch (error) {
-    return {
-      error: error instanceof TidingsError
-        ? error
-        : new TidingsError("internal", "The error was logged", { cause: error }),
-    };
-  }
-}
-
-/** Stands in the inbox for what could not be read. */
-const BROKEN: StompFrame = { command: "", headers: {}, body: new Uint8Array(0) };
-
-function isConnect(frame: StompFrame): boolean {
-  return frame.command === "CONNECT" || frame.command === "STOMP";
-}
-
-function toBytes(data: RawData): Uint8Array {
-  if (Array.isArray(data)) return Buffer.concat(data);
-  return data instanceof ArrayBuffer ? new Uint8Array(data) : data;
 }

@@ -20,6 +20,8 @@ import type { StompSubscription } from "./stomp_subscription.ts";
 export interface Reading {
   /** Its cursor; says nothing while a batch is held. */
   readonly cursor: string;
+  /** Whether it reads this topic: one that was withdrawn it does not. */
+  has(topic: string): boolean;
   /** Begins. */
   open(): void;
   drained(): void;

@@ -7,6 +7,7 @@
  */
 import type { StompDelivery } from "./stomp_delivery.ts";
 import type { StompPlaces } from "./stomp_places.ts";
+import type { Place } from "./stomp_store.ts";
 import type { DurableKey } from "./stomp_subscription.ts";
 
 /** Milliseconds after which a place is written although no message went out: the log moved on, and replays stay short. */
@@ -33,7 +34,7 @@ export class StompKeeper {
   }
 
   /** Where a subscription goes on; undefined: it was never seen. */
-  async find(durable: DurableKey): Promise<string | undefined> {
+  async find(durable: DurableKey): Promise<Place | undefined> {
     return await this.#places.find(this.#user, this.#key(durable));
   }
 

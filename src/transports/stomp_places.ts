@@ -5,7 +5,7 @@
  * Invariant: writes of one person follow each other, so that an older place never overtakes a newer one.
  * @module
  */
-import type { StompPositions } from "./stomp_store.ts";
+import type { Place, StompPositions } from "./stomp_store.ts";
 import type { DurableKey } from "./stomp_subscription.ts";
 
 /** A durable subscription that is read at the moment. */
@@ -25,11 +25,10 @@ export class StompPlaces {
   }
 
   /** Where a subscription goes on; undefined: it was never seen. */
-  async find(user: string, key: DurableKey): Promise<string | undefined> {
-    const latest = [...this.#inUse.get(name(user, key)) ?? []].findLast(({ position }) =>
-      position !== undefined
-    );
-    if (latest !== undefined) return latest.position;
+  async find(user: string, key: DurableKey): Promise<Place | undefined> {
+    const cursors = [...this.#inUse.get(name(user, key)) ?? []].map(({ position }) => position);
+    const cursor = cursors.findLast((position) => position !== undefined);
+    if (cursor !== undefined) return { cursor, own: true };
     await this.#writing.get(user);
     return await this.#positions.find(user, key);
   }

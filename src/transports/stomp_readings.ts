@@ -9,7 +9,6 @@ import type { Since } from "../feed/feed.ts";
 import { checkWatchable, type PresenceHold, presenceTopic } from "../feed/presence.ts";
 import { checkTopics, opener, parseSince, type TransportDeps } from "./negotiate.ts";
 import { type Outlet, StompDelivery } from "./stomp_delivery.ts";
-import type { Source } from "./stomp_destination.ts";
 import { StompKeeper } from "./stomp_keeper.ts";
 import type { StompSession } from "./stomp_session.ts";
 import type { StompPlaces } from "./stomp_places.ts";
@@ -24,6 +23,9 @@ export interface StompReadingsDeps extends Pick<TransportDeps, "feed" | "authori
   /** An error that no client is told the inside of. */
   failed(error: unknown): void;
 }
+
+/** What comes where presence was asked for, whatever types a queue is set to. */
+const COMINGS: readonly string[] = ["tidings.join", "tidings.leave"];
 
 /** The readings of one person's connection. */
 export class StompReadings {
@@ -54,7 +56,7 @@ export class StompReadings {
     const topics = topicsOf(subscription);
     await this.#deps.authorize(identity, topics);
     if (presence) checkWatchable(topics);
-    const delivery = new StompDelivery(subscription, this.#session, this.#outlet, this.#filter(source));
+    const delivery = new StompDelivery(subscription, this.#session, this.#outlet, this.#filter(subscription));
     const { since, known } = await this.#start(subscription);
     const opened = await this.#deps.feed.open({
       ...opener(identity),
@@ -74,8 +76,11 @@ export class StompReadings {
     this.#deliveries.set(subscription, delivery);
     if (this.#over) return void this.end();
     if (opened.reset !== undefined) delivery.reset(opened.reset, opened.session.cursor);
+    opened.session.onWithdraw((withdrawn) => withdrawn.forEach((topic) => this.#join(topic)));
     for (const topic of topics) this.#join(topic);
     if (subscription.request.inbox) delivery.welcome = await this.#deps.count(identity.user);
+    // its RECEIPT says that from here on every join and leave is told
+    if (presence) await this.#presence.told();
   }
 
   /** Where a subscription that is ready begins. */
@@ -140,22 +145,25 @@ export class StompReadings {
   /** Where a subscription begins: where the client says, else where it stopped, else now. */
   async #start(subscription: StompSubscription): Promise<{ since: Since; known: boolean }> {
     const { since, durable } = subscription.request;
-    const text = since ?? (durable && await this.#keeper.find(durable));
-    return { since: parseSince(text), known: text !== undefined };
+    if (since !== undefined || durable === undefined) return { since: parseSince(since), known: false };
+    const place = await this.#keeper.find(durable);
+    return { since: parseSince(place?.cursor), known: place?.own === true };
   }
 
   /** Tells presence of a topic as the subscriptions have it now. */
   #join(topic: string): void {
-    const on = [...this.#deliveries.keys()].filter((each) => topicsOf(each).includes(topic));
+    const on = [...this.#deliveries].filter(([each, { reading }]) =>
+      topicsOf(each).includes(topic) && reading?.has(topic) === true
+    );
     if (on.length === 0) this.#presence.part(topic);
-    else this.#presence.join(topic, on.some(({ request }) => request.presence));
+    else this.#presence.join(topic, on.some(([{ request }]) => request.presence));
   }
 
-  #filter(source: Source): (type: string) => boolean {
+  #filter({ request: { source, presence } }: StompSubscription): (type: string) => boolean {
     if (source.kind === "topic") return () => true;
     const { queues } = this.#deps;
     const own = queues.get(source.queue);
-    if (own !== undefined) return (type) => own.includes(type);
+    if (own !== undefined) return (type) => own.includes(type) || (presence && COMINGS.includes(type));
     const taken = new Set([...queues.values()].flat());
     return (type) => !taken.has(type);
   }

@@ -5,10 +5,17 @@
 import type { Statement } from "../database/postgres.ts";
 import type { DurableKey } from "./stomp_subscription.ts";
 
+/** Where a durable subscription stopped. */
+export interface Place {
+  cursor: string;
+  /** False: it is another client's of the same person, and nothing is kept for this one yet. */
+  own: boolean;
+}
+
 /** Keeps positions (sql/031_stomp.sql). */
 export interface StompPositions {
-  /** The cursor to go on from; undefined: never seen. */
-  find(user: string, key: DurableKey): Promise<string | undefined>;
+  /** Where to go on; undefined: neither this client of the person was ever seen nor another. */
+  find(user: string, key: DurableKey): Promise<Place | undefined>;
   keep(user: string, positions: readonly (DurableKey & { cursor: string })[]): Promise<void>;
   forget(user: string, key: DurableKey): Promise<void>;
 }
@@ -17,9 +24,9 @@ export interface StompPositions {
 export function createStompPositions(sql: Statement): StompPositions {
   return {
     async find(user, { client, name, destination }) {
-      const [row] = await sql<{ cursor: string | null }[]>`
-        select tidings.stomp_position(${user}, ${client}, ${name}, ${destination}) as cursor`;
-      return row?.cursor ?? undefined;
+      const [row] = await sql<Place[]>`
+        select cursor, own from tidings.stomp_position(${user}, ${client}, ${name}, ${destination})`;
+      return row === undefined ? undefined : { cursor: row.cursor, own: row.own };
     },
     async keep(user, positions) {
       const text = JSON.stringify(positions);

@@ -85,7 +85,7 @@ export function readSubscribe(
     prefetch: readPrefetch(frame),
     since,
     durable: forgotten ? undefined : { client: session.client, name, destination },
-    presence: headers["presence"] === "true",
+    presence: readPresence(frame),
     inbox,
     named,
   };
@@ -178,6 +178,12 @@ export class StompSubscription {
     if (last !== undefined) this.#position = this.#waiting.length === 0 ? this.#sent : last.cursor;
     return items;
   }
+}
+
+function readPresence(frame: StompFrame): boolean {
+  const header = frame.headers["presence"] ?? "false";
+  if (header === "true" || header === "false") return header === "true";
+  throw frameRefused(frame, "presence", "expected true or false");
 }
 
 function readPrefetch(frame: StompFrame): number {

@@ -8,7 +8,7 @@ import { TidingsError, toProblem } from "../errors.ts";
 
 /** A transport and what it answers to. */
 export interface Upgradable {
-  paths: readonly string[];
+  paths: readonly (string | RegExp)[];
   /** Subprotocols; it also takes clients that offer none when `fallback` is set. */
   protocols: readonly string[];
   fallback?: boolean;
@@ -21,7 +21,9 @@ export function createUpgrade(
 ): (request: IncomingMessage, socket: Socket, head: Buffer) => void {
   return (request, socket, head) => {
     const path = (request.url ?? "/").split("?", 1)[0]!;
-    const here = transports.filter(({ paths }) => paths.includes(path));
+    const here = transports.filter(({ paths }) =>
+      paths.some((each) => typeof each === "string" ? each === path : each.test(path))
+    );
     const offered = (request.headers["sec-websocket-protocol"] ?? "").split(",").map((name) => name.trim())
       .filter(Boolean);
     const chosen = here.find(({ protocols }) => protocols.some((name) => offered.includes(name))) ??

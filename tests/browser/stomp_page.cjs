@@ -1,11 +1,11 @@
-// A Spring front end as tutorials have it: only the address is the gateway's. In a page the library is the global StompJs, in
-// Node it is required.
+// A Spring front end as tutorials have it: only the address is the gateway's. In a page the libraries are the globals StompJs and
+// SockJS, in Node and Deno they are required.
 const { Client } = globalThis.StompJs ?? require("@stomp/stompjs");
 
-/** Connects, subscribes, says hello, and calls back with what comes. */
-function frontEnd({ url, connectHeaders, onNotification, onRoom, onError }) {
+/** Connects, subscribes, says hello, and calls back with what comes. With `sockJs` by SockJS, to that address. */
+function frontEnd({ url, sockJs, connectHeaders, onNotification, onRoom, onError }) {
   const client = new Client({
-    brokerURL: url,
+    ...(sockJs === undefined ? { brokerURL: url } : { webSocketFactory: () => openSockJs(sockJs) }),
     connectHeaders: connectHeaders ?? {},
     reconnectDelay: 200,
     heartbeatIncoming: 4000,
@@ -27,12 +27,18 @@ function frontEnd({ url, connectHeaders, onNotification, onRoom, onError }) {
   return client;
 }
 
+function openSockJs(url) {
+  const SockJS = globalThis.SockJS ?? require("sockjs-client");
+  return new SockJS(url);
+}
+
 if (globalThis.StompJs !== undefined) globalThis.frontEnd = frontEnd;
 else {
   const print = (kind) => (value) => console.log(JSON.stringify({ kind, value }));
   globalThis.WebSocket ??= require("ws").WebSocket;
   frontEnd({
     url: process.env.STOMP_URL,
+    sockJs: process.env.SOCKJS_URL,
     connectHeaders: { Authorization: `Bearer ${process.env.STOMP_TOKEN}` },
     onNotification: print("notification"),
     onRoom: print("room"),

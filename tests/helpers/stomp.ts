@@ -160,9 +160,14 @@ export class RawStomp implements AsyncDisposable {
     socket.on("error", () => {});
   }
 
-  /** Opens the socket; says nothing. */
-  static async open(url: string, protocols: string[] = ["v12.stomp"], headers: Record<string, string> = {}) {
-    const socket = new WebSocket(url, protocols, { headers });
+  /** Opens the socket; says nothing. With `autoPong` false it does not even answer pings. */
+  static async open(
+    url: string,
+    protocols: string[] = ["v12.stomp"],
+    headers: Record<string, string> = {},
+    autoPong = true,
+  ) {
+    const socket = new WebSocket(url, protocols, { headers, autoPong });
     const raw = new RawStomp(socket);
     await new Promise<void>((resolve, reject) => {
       socket.once("open", resolve);

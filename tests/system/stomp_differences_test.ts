@@ -16,6 +16,8 @@ import { startCommand } from "../helpers/process.ts";
 import { RawStomp, stompUrl } from "../helpers/stomp.ts";
 import { startRabbitMq } from "./rabbitmq.ts";
 
+const RIGHTS = { subscribe: ["room:*"], publish: ["room:*", "user:42"] };
+
 /** How a broker is reached. */
 interface Broker {
   url: string;
@@ -211,7 +213,7 @@ Deno.test("Tidings and RabbitMQ's web-stomp differ where docs/stomp.md says, and
     await using database = await testDatabase();
     await using gateway = await startGateway(database);
     await using rabbit = await startRabbitMq();
-    const token = await gateway.token("42", { subscribe: ["room:*"], publish: ["room:*"] });
+    const token = await gateway.token("42", RIGHTS);
     const tidings: Broker = { url: stompUrl(gateway.url), login: { Authorization: `Bearer ${token}` } };
     const rabbitmq: Broker = { url: rabbit.url, login: { login: "guest", passcode: "guest" } };
     for (const { question, ask, why } of PROBES) {
@@ -231,11 +233,15 @@ Deno.test("Tidings and RabbitMQ's web-stomp differ where docs/stomp.md says, and
   );
 });
 
-Deno.test("Debian's python3-stomp subscribes, sends, gets and acknowledges, through a bridge from TCP to WebSocket", async () => {
-  await using database = await testDatabase();
-  await using gateway = await startGateway(database);
-  await python(gateway.url, await gateway.token("42", { subscribe: ["room:*"], publish: ["room:*"] }));
-});
+for (const version of ["1.0", "1.1", "1.2"]) {
+  Deno.test(`Debian's python3-stomp in STOMP ${version} subscribes, sends, gets and acknowledges, through a bridge from TCP to WebSocket`, async () => {
+    await using database = await testDatabase();
+    await using gateway = await startGateway(database);
+    await python(gateway.url, await gateway.token("42", RIGHTS), version);
+    const [count] = await database.sql`select (tidings.count_now('42')).unseen`;
+    assert.equal(count!["unseen"], 0);
+  });
+}
 
 /** A table without what is only there to align it. */
 function plain(markdown: string): string {
@@ -257,9 +263,9 @@ async function inTime(answer: Promise<string>): Promise<string> {
 }
 
 /** `python3-stomp` speaks TCP: a bridge passes its bytes on to the WebSocket. */
-async function python(url: string, token: string): Promise<void> {
+async function python(url: string, token: string, version: string): Promise<void> {
   const bridge = createServer((tcp) => {
-    const socket = new WebSocket(stompUrl(url), ["v12.stomp"]);
+    const socket = new WebSocket(stompUrl(url), [`v${version.replace(".", "")}.stomp`]);
     tcp.pause();
     socket.on("open", () => tcp.resume());
     tcp.on("data", (bytes) => socket.send(bytes));
@@ -269,25 +275,40 @@ async function python(url: string, token: string): Promise<void> {
   });
   await new Promise<void>((resolve) => bridge.listen(0, "127.0.0.1", resolve));
   const { port } = bridge.address() as AddressInfo;
-  const script = `
-import json, stomp, sys, threading
-done = threading.Event()
-class Listener(stomp.ConnectionListener):
-    def on_message(self, frame):
-        print("got", json.loads(frame.body)["body"], flush=True)
-        c.ack(frame.headers["ack"]) ; done.set()
-    def on_error(self, frame):
-        print("error", frame.headers.get("message"), flush=True) ; done.set()
-c = stomp.Connection12([("127.0.0.1", int(sys.argv[1]))], heartbeats=(0, 0))
-c.set_listener("", Listener())
-c.connect(wait=True, headers={"Authorization": "Bearer " + sys.argv[2]})
-c.subscribe("/topic/room.9", id="a", ack="client-individual")
-c.send("/topic/room.9", "from python")
-done.wait(20)
-c.disconnect()
-`;
-  const client = startCommand("/usr/bin/python3", ["-c", script, String(port), token]);
+  const client = startCommand("/usr/bin/python3", [
+    "-c",
+    SCRIPT,
+    String(port),
+    token,
+    version.replace(".", ""),
+  ]);
   await client.until(/got from python/);
   assert.equal((await client.ended).code, 0);
   await new Promise((resolve) => bridge.close(resolve));
 }
+
+const SCRIPT = `
+import json, stomp, sys, threading
+port, token, version = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+done = threading.Event()
+class Listener(stomp.ConnectionListener):
+    def on_message(self, frame):
+        h = frame.headers
+        if version == "10": c.ack(h["message-id"], receipt="acknowledged")
+        elif version == "11": c.ack(h["message-id"], h["subscription"], receipt="acknowledged")
+        else: c.ack(h["ack"], receipt="acknowledged")
+        print("got", json.loads(frame.body)["body"], flush=True)
+    def on_receipt(self, frame):
+        if frame.headers["receipt-id"] == "acknowledged": done.set()
+    def on_error(self, frame):
+        print("error", frame.headers.get("message"), flush=True) ; done.set()
+kind = {"10": stomp.Connection10, "11": stomp.Connection11, "12": stomp.Connection12}[version]
+beats = {} if version == "10" else {"heartbeats": (0, 0)}
+c = kind([("127.0.0.1", port)], **beats)
+c.set_listener("", Listener())
+c.connect(wait=True, headers={"Authorization": "Bearer " + token})
+c.subscribe("/user/queue/x", id="a", ack="client")
+c.send("/user/queue/x", "from python")
+assert done.wait(60)
+c.disconnect()
+`;
