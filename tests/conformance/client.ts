@@ -81,7 +81,7 @@ export function titles(client: Client): (string | undefined)[] {
 }
 
 /** How long anything may take; milliseconds. */
-const PATIENCE = 60_000;
+const PATIENCE = 120_000;
 
 /** What a client got, as its transport writes it down. */
 export class Notes {
