@@ -11,16 +11,10 @@ import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
+import type { Followed } from "./interests.ts";
 import type { Readings } from "./readings.ts";
 import { NOT_PRESENT, type Presence, type PresenceHold, presenceTopic } from "./presence.ts";
-import {
-  type Control,
-  type Followed,
-  type History,
-  Session,
-  type SessionDeps,
-  type Sink,
-} from "./session.ts";
+import { type Control, type History, Session, type SessionDeps, type Sink } from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 
 /** Where a client begins. */

@@ -25,7 +25,8 @@ import { isControl, itemOf, type Row } from "../log/row.ts";
 import type { InboxCount } from "../protocol.ts";
 import type { Entry, People } from "./feed.ts";
 import type { Hub, Subscriber } from "./hub.ts";
-import type { Followed, Session } from "./session.ts";
+import type { Followed } from "./interests.ts";
+import type { Session } from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 import { revoke, signedOut, signOut, WITHDRAWALS } from "./withdrawal.ts";
 
