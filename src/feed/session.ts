@@ -102,6 +102,7 @@ export class Session implements Subscriber {
   /** Counts resets: what was read before one is void. */
   #resets = 0;
   #backfills: Backfill[] = [];
+  #hold: Promise<void> | undefined;
   #horizon: number;
   /** What the person does not want to see, when they said so. */
   screen: ((row: Row) => boolean) | undefined;
@@ -234,6 +235,14 @@ export class Session implements Subscriber {
       this.#backfills.push({ topics, since, resolve });
       this.#catchUp();
     });
+  }
+
+  /** Delivers nothing more until this has settled, which must not reject. */
+  holdFor(work: Promise<void>): void {
+    this.#position = this.position;
+    const before = this.#hold;
+    this.#hold = before === undefined ? work : before.then(() => work);
+    this.#catchUp();
   }
 
   /** The sink can take more. */
@@ -373,6 +382,12 @@ export class Session implements Subscriber {
     try {
       while (!this.closed && this.#position !== undefined) {
         if (this.#full) await this.#drain();
+        if (this.#hold !== undefined) {
+          const hold = this.#hold;
+          this.#hold = undefined;
+          await hold;
+          continue;
+        }
         const next = this.#backfills.shift();
         if (next !== undefined) {
           await this.#fill(next);
