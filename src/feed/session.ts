@@ -59,6 +59,8 @@ export interface SessionDeps {
   control: Control;
   /** Rows of one page. */
   page: number;
+  /** Its cursor could not be used. */
+  reset?(reason: ResetReason): void;
   /** A failed history read; the session tries again after a pause. */
   failed(error: unknown): void;
   pause(attempt: number, signal: AbortSignal): Promise<void>;
@@ -322,6 +324,7 @@ export class Session implements Subscriber {
   #reset(reason: ResetReason): void {
     const { hub } = this.#deps;
     this.#resets++;
+    this.#deps.reset?.(reason);
     this.#position = hub.position;
     this.#start = hub.position;
     this.#ahead = undefined;
