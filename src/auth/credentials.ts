@@ -1,6 +1,7 @@
 /**
  * Credentials of a request: the first of `Authorization: Bearer`, `?ticket=` and the configured cookie that is there decides
- * alone. `hello` and STOMP's `CONNECT` carry a token of their own and go to the verifier directly.
+ * alone. `hello` and STOMP's `CONNECT` carry a token of their own and go to the verifier directly; an upgrade with `?hello=1` in its URL
+ * waits for such a token, whatever its cookies say.
  *
  * Invariants: a token in a URL is always refused, because URLs end up in logs and histories. When allowed origins are configured, a
  * request from a foreign origin is refused whatever its credentials. A ticket serves to read (GET, upgrades), so that none can be
@@ -61,7 +62,11 @@ export async function readCredentials(request: RequestHead, deps: CredentialsDep
     return { kind: "identity", identity: await tickets.redeem(ticket), via: "ticket" };
   }
 
-  const cookie = deps.cookie === undefined ? undefined : cookieOf(request.header("cookie"), deps.cookie);
+  // a page cannot leave its cookies out of an upgrade: one that brings a token of its own says so
+  const hello = request.upgrade && query.has("hello");
+  const cookie = deps.cookie === undefined || hello
+    ? undefined
+    : cookieOf(request.header("cookie"), deps.cookie);
   if (cookie !== undefined) {
     const trusted = standing === "same" || standing === "exact" ||
       (standing === "absent" && isRead(request) && !request.upgrade && origins.ownRead(request));

@@ -18,7 +18,8 @@ export const openWebsocket: OpenLink = (request, ears, { WebSocket }) => {
   let socket: WebSocket;
   try {
     if (WebSocket === undefined) throw new TypeError("There is no WebSocket here");
-    const url = feedUrl(request);
+    // a cookie that comes along unasked must not count instead of the token
+    const url = feedUrl(request, request.token === undefined ? {} : { hello: "1" });
     url.protocol = url.protocol.replace("http", "ws");
     socket = new WebSocket(url, SUBPROTOCOL);
   } catch {

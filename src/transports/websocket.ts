@@ -108,6 +108,8 @@ class Connection implements Sink, Reconnectable {
   #session: Session | undefined;
   #presence: PresenceHold = NOT_PRESENT;
   #cancelDeadline: () => void = () => undefined;
+  /** Who it is was told by a cookie, which a browser sends unasked: a `hello` may still say it better. */
+  #byCookie = false;
   /** The topics that the client itself named. */
   readonly #asked = new Set<string>();
   readonly #inlet: Inlet;
@@ -203,12 +205,39 @@ class Connection implements Sink, Reconnectable {
     const credentials = await readCredentials(head, this.#deps.credentials);
     if (credentials.kind === "none") return;
     this.#inlet.trust();
+    this.#byCookie = credentials.via === "cookie";
     const query = queryOf(this.#target);
     const topics = topicsOf(query);
     await this.#open(credentials.identity, {
       since: parseSince(query.get("since")),
       topics,
       watch: watchOf(query, topics),
+    });
+  }
+
+  /** Begins the session, or begins anew the one that a cookie began; one that fails leaves none. */
+  async #hello(
+    { token, since, topics, presence }: Extract<ClientFrame, { op: "hello" }>,
+  ): Promise<void> {
+    this.#byCookie = false;
+    this.#deps.heart.remove(this);
+    this.#session?.end();
+    this.#session = undefined;
+    this.#asked.clear();
+    const identity = await this.#deps.credentials.verifier.verify(token);
+    this.#inlet.trust();
+    if (this.#identity !== undefined && this.#identity.user !== identity.user) {
+      throw new TidingsError(
+        "forbidden",
+        "Cannot be somebody else than the cookie says: connect with ?hello=1",
+      );
+    }
+    const query = queryOf(this.#target);
+    const asked = topics === undefined ? topicsOf(query) : checkTopics(topics);
+    await this.#open(identity, {
+      since: parseSince(since ?? query.get("since")),
+      topics: asked,
+      watch: readWatch(presence?.toString() ?? query.get("presence"), asked),
     });
   }
 
@@ -258,22 +287,14 @@ class Connection implements Sink, Reconnectable {
     if (this.#closed) return;
     try {
       const frame = parseFrame(text);
+      if (frame.op === "hello" && (this.#session === undefined || this.#byCookie)) {
+        return await this.#hello(frame);
+      }
       if (this.#session === undefined || this.#identity === undefined) {
-        if (frame.op !== "hello") {
-          throw new TidingsError(
-            "token_required",
-            `Cannot ${frame.op}: the first frame must be hello, with a token`,
-          );
-        }
-        const identity = await this.#deps.credentials.verifier.verify(frame.token);
-        this.#inlet.trust();
-        const query = queryOf(this.#target);
-        const topics = frame.topics === undefined ? topicsOf(query) : checkTopics(frame.topics);
-        return await this.#open(identity, {
-          since: parseSince(frame.since ?? query.get("since")),
-          topics,
-          watch: readWatch(frame.presence?.toString() ?? query.get("presence"), topics),
-        });
+        throw new TidingsError(
+          "token_required",
+          `Cannot ${frame.op}: the first frame must be hello, with a token`,
+        );
       }
       const answer = await this.#perform(frame, this.#session, this.#identity);
       if (!this.#closed) this.#send({ ...answer, ...(frame.ref === undefined ? {} : { ref: frame.ref }) });

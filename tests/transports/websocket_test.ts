@@ -317,6 +317,38 @@ Deno.test("a cookie counts with the Origin of a page that may connect, a ticket 
   assert.equal((await ending(spoken)).code, "invalid_request");
 });
 
+Deno.test("a hello after a cookie begins the session anew as it says, for the same user only; ?hello=1 passes cookies over", async () => {
+  await using here = await place({ env: { TIDINGS_COOKIE: "session" } });
+  await here.database.sql`select tidings.send('climb:1', 'a')`;
+  const token = await here.gateway.token("ann", { subscribe: ["climb:*"] });
+  const cookie = (value: string) => ({
+    headers: { cookie: `session=${value}`, "sec-fetch-site": "same-origin" },
+    origin: here.gateway.url,
+  });
+  await using ann = await dial(here.url, cookie(await here.gateway.token("ann")));
+  assert.deepEqual((await ann.next("welcome")).topics, ["user:ann", "all"]);
+  ann.say({ op: "hello", token, since: "earliest", topics: ["climb:1"] });
+  assert.deepEqual((await ann.next("welcome")).topics, ["user:ann", "all", "climb:1"]);
+  assert.equal((await ann.next("items")).items[0]!.title, "a");
+  await here.database.sql`select tidings.send('all', 'once')`;
+  assert.deepEqual((await ann.next("items")).items.map(({ title }) => title), ["once"]);
+  assert.equal((await ann.ask({ op: "ping" })).op, "pong");
+  assert.equal(ann.frames.filter(({ op }) => op === "items").length, 0);
+  ann.say({ op: "hello", token });
+  assert.equal((await ending(ann)).code, "protocol_error");
+
+  await using other = await dial(here.url, cookie(await here.gateway.token("bob")));
+  await other.next("welcome");
+  other.say({ op: "hello", token });
+  assert.deepEqual(await ending(other), { code: "forbidden", close: 4503, reason: "forbidden" });
+
+  for (const stale of [await here.gateway.token("bob"), "not a token"]) {
+    await using said = await dial(`${here.url}/v1/feed?hello=1`, cookie(stale));
+    said.say({ op: "hello", token });
+    assert.equal((await said.next("welcome")).user, "ann");
+  }
+});
+
 Deno.test("every heartbeat brings the cursor and a ping; who answers none is given up", async () => {
   const clock = jumpClock();
   await using here = await place({ clock });
