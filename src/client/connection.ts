@@ -7,37 +7,27 @@
  */
 import type { Chance, Clock } from "../clock.ts";
 import type { Item } from "../notification.ts";
-import type {
-  ClientFrame,
-  InboxChange,
-  InboxCount,
-  Problem,
-  ResetReason,
-  ServerFrame,
-  Welcome,
+import {
+  type ClientFrame,
+  type InboxChange,
+  type InboxCount,
+  PATHS,
+  type Problem,
+  type ResetReason,
+  type ServerFrame,
+  type Welcome,
 } from "../protocol.ts";
 import type { Credentials } from "./credentials.ts";
+import { CALL, within } from "./deadline.ts";
+import { call } from "./http.ts";
+import type { Link, LinkEars, LinkTools } from "./link.ts";
+import { type Action, type Event, type Machine, machine, type State, type Transport } from "./machine.ts";
 import type { Memory, Recent } from "./memory.ts";
-import { isProblem, problemOf, refusal, TidingsClientError } from "./problem.ts";
-import {
-  type Action,
-  type Event,
-  type Machine,
-  machine,
-  type State,
-  step,
-  type Transport,
-} from "./states.ts";
-import {
-  type Ending,
-  endingOf,
-  feedUrl,
-  type Link,
-  type LinkEars,
-  type LinkTools,
-  requestInit,
-} from "./link.ts";
-import { OPEN } from "./transports.ts";
+import { problemOf, TidingsClientError } from "./problem.ts";
+import { Pulse } from "./pulse.ts";
+import { Requests } from "./requests.ts";
+import { step } from "./states.ts";
+import { openLink } from "./transports.ts";
 import type { World } from "./world.ts";
 
 /** What a connection tells. */
@@ -71,16 +61,12 @@ export interface ConnectionOptions {
   ears: ConnectionEars;
 }
 
-/** Milliseconds: for an answer, for a ping, between two looks at whether to store and acknowledge the cursor. */
-const ANSWER = 15_000;
-const PING = 1_500;
+/** Milliseconds between two looks at whether to store and acknowledge the cursor. */
 const SETTLE = 200;
-
-interface Waiting {
-  resolve(ids: string[]): void;
-  reject(error: TidingsClientError): void;
-  act: string;
-}
+/** Milliseconds until a call that failed for no reason of its own is tried again, at most. */
+const AGAIN = 1_000;
+/** A link that cannot be asked for a sign of life, and was silent for so many milliseconds, is opened anew. */
+const SILENT = 15_000;
 
 /** The connection; `open()` once, `close()` at any time. */
 export class Connection {
@@ -88,18 +74,17 @@ export class Connection {
   #machine: Machine;
   #cursor: string | undefined;
   readonly #topics: Set<string>;
-  readonly #waiting = new Map<string, Waiting>();
+  readonly #requests: Requests;
+  readonly #pulse: Pulse;
   readonly #hoping: (() => void)[] = [];
-  #ref = 0;
   #welcome: Partial<Welcome> = {};
   #problem: Problem | undefined;
   #link: Link | null = null;
-  #probe: { link: Link; welcome: Partial<Welcome> | null } | null = null;
-  #heard = 0;
-  readonly #cancel: Record<"timer" | "silence" | "ping" | "renewal" | "settle", () => void> = {
+  #probe: Link | null = null;
+  /** What the probe was welcomed with. */
+  #probed: Partial<Welcome> = {};
+  readonly #cancel: Record<"timer" | "renewal" | "settle", () => void> = {
     timer: () => {},
-    silence: () => {},
-    ping: () => {},
     renewal: () => {},
     settle: () => {},
   };
@@ -110,6 +95,8 @@ export class Connection {
     this.#o = options;
     this.#cursor = options.since;
     this.#topics = new Set(options.topics);
+    this.#requests = new Requests(options.clock);
+    this.#pulse = new Pulse(options.clock, () => this.#on({ type: "mute" }));
     this.#machine = machine(options.transports, options.memory.transport(options.world.network()));
   }
 
@@ -167,49 +154,74 @@ export class Connection {
 
   #check(): void {
     if (this.#link === null || this.transport === undefined) return;
-    if (this.#link.send !== undefined) this.#ping(() => this.#on({ type: "woke" }));
-    else if (this.#o.clock.now() - this.#heard > ANSWER) this.#on({ type: "renew" });
+    if (this.#link.send !== undefined) this.#pulse.ping(() => this.#on({ type: "woke" }));
+    else if (this.#pulse.silence > SILENT) this.#on({ type: "renew" });
   }
 
-  /** Adds topics to the feed; `since` as for the feed, for these topics only. Rejects when the token does not allow one. */
+  /**
+   * Adds topics to the feed; `since` as for the feed, for these topics only. Rejects when the token does not allow one, and when
+   * it came to nothing in time; a connection that is lost meanwhile is waited for.
+   */
   async subscribe(topics: readonly string[], since?: string): Promise<void> {
     const added = topics.filter((topic) => !this.#topics.has(topic));
     if (added.length === 0 && since === undefined) return;
-    await this.#whenLive("subscribe");
-    if (this.talks) {
-      const frame: ClientFrame = { op: "subscribe", topics: [...topics], ...(since ? { since } : {}) };
-      await this.request("subscribe", frame).catch((error: TidingsClientError) => {
-        if (error.code !== "cursor_reset") throw error;
-        // subscribed nevertheless, from here on
-        this.#o.ears.reset("unknown");
-      });
-      added.forEach((topic) => this.#topics.add(topic));
-      return;
-    }
-    // asked beside the feed, which a refusal would end; its answer is also what these topics have since then
-    const { credentials, tools, base } = this.#o;
-    const token = await credentials.token();
-    const url = feedUrl({ base, token, since: since ?? "now", topics }, { wait: "0" });
-    const response = await tools.fetch(url, requestInit(token, { accept: "application/json" }));
-    if (!response.ok) {
-      const ending = await endingOf(response);
-      if (ending.type === "refused") throw refusal("subscribe", ending.problem);
-      throw new TidingsClientError(
-        "connection_lost",
-        "Cannot subscribe: the gateway cannot be reached; try again",
+    const { clock, chance } = this.#o;
+    const act = "subscribe";
+    const end = clock.now() + CALL;
+    for (;;) {
+      await within(
+        clock,
+        end - clock.now(),
+        act,
+        "there was no connection in time; try again",
+        this.#whenLive(act),
       );
+      try {
+        await this.#join(act, topics, since);
+        added.forEach((topic) => this.#topics.add(topic));
+        if (!this.talks) this.#on({ type: "renew" });
+        return;
+      } catch (error) {
+        const { problem } = error as TidingsClientError;
+        if (problem !== undefined && problem.status < 500 || clock.now() >= end) throw error;
+        await clock.sleep(chance() * AGAIN);
+      }
     }
-    const answer = await response.json() as { items?: Item[] };
-    added.forEach((topic) => this.#topics.add(topic));
-    if (since !== undefined && this.#cursor !== undefined) this.#items(answer.items ?? [], this.#cursor);
-    this.#on({ type: "renew" });
+  }
+
+  async #join(act: string, topics: readonly string[], since: string | undefined): Promise<void> {
+    const wanted = since === undefined ? {} : { since };
+    try {
+      if (this.talks) {
+        return void await this.request(act, { op: "subscribe", topics: [...topics], ...wanted });
+      }
+      // asked beside the feed, which a refusal would end; its answer is also what these topics have since then
+      const query = { since: "now", ...wanted, topics: topics.join(), wait: 0 };
+      const { items } = await call(
+        { ...this.#o, fetch: this.#o.tools.fetch },
+        act,
+        "GET",
+        PATHS.feed,
+        query,
+      ) as { items: Item[] };
+      if (since !== undefined && this.#cursor !== undefined) this.#items(items, this.#cursor);
+    } catch (error) {
+      if ((error as TidingsClientError).code !== "cursor_reset") throw error;
+      // subscribed nevertheless, from here on
+      this.#o.ears.reset("unknown");
+    }
   }
 
   async unsubscribe(topics: readonly string[]): Promise<void> {
     const gone = topics.filter((topic) => this.#topics.delete(topic));
     if (gone.length === 0) return;
-    if (this.talks) await this.request("unsubscribe", { op: "unsubscribe", topics: gone });
-    else this.#on({ type: "renew" });
+    try {
+      if (this.talks) return void await this.request("unsubscribe", { op: "unsubscribe", topics: gone });
+    } catch (error) {
+      if ((error as TidingsClientError).problem !== undefined) throw error;
+    }
+    // what could not be said is not asked for by the next connection
+    this.#on({ type: "renew" });
   }
 
   /** Whether `request()` can be used at the moment. */
@@ -219,21 +231,7 @@ export class Connection {
 
   /** Sends a frame and waits for its `ok`; resolves to the ids it brought. */
   request(act: string, frame: ClientFrame): Promise<string[]> {
-    return new Promise((resolve, reject) => {
-      const ref = String(++this.#ref);
-      const cancel = this.#o.clock.after(ANSWER, () => {
-        this.#waiting.delete(ref);
-        reject(
-          new TidingsClientError("connection_lost", `Cannot ${act}: the gateway did not answer in time`),
-        );
-      });
-      this.#waiting.set(ref, {
-        act,
-        resolve: (ids) => (cancel(), resolve(ids)),
-        reject: (error) => (cancel(), reject(error)),
-      });
-      this.#send({ ...frame, ref });
-    });
+    return this.#requests.ask(act, (ref) => this.#send({ ...frame, ref }));
   }
 
   #whenLive(act: string): Promise<void> {
@@ -280,36 +278,28 @@ export class Connection {
         return void this.#authorize(action.fresh);
       case "connect":
         this.#drop();
-        this.#link = this.#open(action.transport, () => this.#link, {
-          welcomed: (welcome) => this.#welcomed(welcome),
-          ended: (ending) => this.#on(ending),
+        this.#link = this.#open(action.transport, (welcome) => {
+          this.#greet(welcome);
+          this.#on({ type: "welcomed" });
         });
         return;
       case "drop":
         return this.#drop();
       case "probe":
         this.#dropProbe();
-        this.#probe = {
-          welcome: null,
-          link: this.#open(action.transport, () => this.#probe?.link ?? null, {
-            welcomed: (welcome) => {
-              if (this.#probe !== null) this.#probe.welcome = welcome;
-              this.#on({ type: "probed" });
-            },
-            ended: () => this.#on({ type: "unprobed" }),
-          }),
-        };
+        this.#probe = this.#open(action.transport, (welcome) => {
+          this.#probed = welcome;
+          this.#on({ type: "probed" });
+        });
         return;
       case "drop_probe":
         return this.#dropProbe();
       case "adopt": {
-        const probe = this.#probe;
+        const link = this.#probe;
         this.#probe = null;
         this.#drop();
-        if (probe === null) return;
-        this.#link = probe.link;
-        this.#greet(probe.welcome ?? {});
-        return;
+        this.#link = link;
+        return this.#greet(this.#probed);
       }
       case "remember":
         return this.#o.memory.keepTransport(this.#o.world.network(), action.transport, action.probes);
@@ -337,83 +327,34 @@ export class Connection {
     if (this.#machine === asked) this.#on(event);
   }
 
-  #open(
-    transport: Transport,
-    current: () => Link | null,
-    ears: Pick<LinkEars, "welcomed" | "ended">,
-  ): Link {
-    const { base, credentials, tools, clock } = this.#o;
-    const holder: { link: Link | null; over: boolean } = { link: null, over: false };
-    const mine = () => !holder.over && (holder.link === current() || holder.link === this.#link);
-    const request = {
-      base,
-      token: undefined as string | undefined,
-      since: this.#cursor,
-      topics: [...this.#topics],
-    };
-    let close = () => {};
-    let send: ((frame: ClientFrame) => void) | undefined;
-    let patience: number | undefined;
-    const begin = (token: string | undefined) => {
-      if (holder.over) return;
-      const link = OPEN[transport]({ ...request, token }, {
-        welcomed: (welcome) => {
-          if (!mine()) return;
-          patience = link.patience;
-          ears.welcomed(welcome);
-        },
+  #open(transport: Transport, welcomed: LinkEars["welcomed"]): Link {
+    const { base, credentials, tools, ears } = this.#o;
+    const request = { base, since: this.#cursor, topics: [...this.#topics] };
+    const link: Link = openLink(
+      transport,
+      request,
+      {
+        welcomed,
         frame: (frame) => {
-          if (!mine()) return;
-          this.#o.ears.frame("in", transport, frame);
+          ears.frame("in", transport, frame);
           this.#frame(frame);
         },
-        alive: () => {
-          if (mine()) this.#heard = clock.now();
-        },
-        ended: (ending: Ending) => {
-          if (!mine()) return;
-          // once adopted, a probe ends like any other
-          if (holder.link === this.#link) this.#on(ending);
-          else ears.ended(ending);
-        },
-      }, tools);
-      close = () => link.close();
-      send = link.send?.bind(link);
-    };
-    holder.link = {
-      get patience() {
-        return patience;
+        alive: () => link === this.#link && this.#pulse.beat(),
+        // once adopted, a probe ends like any other
+        ended: (ending) => this.#on(link === this.#probe ? { type: "unprobed" } : ending),
       },
-      close: () => {
-        holder.over = true;
-        close();
-      },
-    };
-    if (transport === "websocket") {
-      holder.link.send = (frame) => {
-        this.#o.ears.frame("out", transport, frame);
-        send?.(frame);
-      };
-    }
-    credentials.token().then(begin, () => mine() && ears.ended({ type: "lost" }));
-    return holder.link;
-  }
-
-  #welcomed(welcome: Partial<Welcome>): void {
-    this.#greet(welcome);
-    this.#on({ type: "welcomed" });
+      tools,
+      credentials,
+    );
+    return link;
   }
 
   #greet(welcome: Partial<Welcome>): void {
-    const { clock, credentials } = this.#o;
     this.#welcome = { ...this.#welcome, ...welcome };
-    this.#heard = clock.now();
     if (this.#cursor === undefined && welcome.cursor !== undefined) this.#move(welcome.cursor);
     if (welcome.inbox !== undefined) this.#o.ears.inbox(welcome.inbox, undefined);
-    this.#cancel.silence();
-    this.#watchSilence();
-    this.#cancel.renewal();
-    this.#cancel.renewal = credentials.whenDue(() => void this.#renew());
+    this.#pulse.watch(this.#link);
+    this.#renewInTime();
   }
 
   #frame(frame: ServerFrame): void {
@@ -431,7 +372,7 @@ export class Connection {
         return this.#on({ type: "again", within: frame.after * 1000 });
       case "ok":
       case "error":
-        return this.#answered(frame);
+        return this.#requests.answered(frame);
     }
   }
 
@@ -460,42 +401,9 @@ export class Connection {
     this.#send({ op: "ack", cursor: this.#cursor, ...(visible ? { visible } : {}) });
   }
 
-  #answered(frame: Extract<ServerFrame, { op: "ok" | "error" }>): void {
-    const waiting = frame.ref === undefined ? undefined : this.#waiting.get(frame.ref);
-    if (waiting === undefined) return;
-    this.#waiting.delete(frame.ref!);
-    if (frame.op === "ok") waiting.resolve(frame.ids ?? []);
-    else if (isProblem(frame.problem)) waiting.reject(refusal(waiting.act, frame.problem));
-    else {waiting.reject(
-        new TidingsClientError("unexpected_answer", `Cannot ${waiting.act}: no reason was given`),
-      );}
-  }
-
-  #watchSilence(): void {
-    const link = this.#link;
-    if (link === null || link.patience === undefined) return;
-    const { clock } = this.#o;
-    const left = Math.max(0, this.#heard + link.patience - clock.now());
-    this.#cancel.silence = clock.after(left + 1, () => {
-      if (this.#link !== link) return;
-      if (clock.now() - this.#heard <= link.patience!) return this.#watchSilence();
-      if (link.send === undefined) return this.#on({ type: "mute" });
-      this.#ping(() => this.#on({ type: "mute" }), () => this.#watchSilence());
-    });
-  }
-
-  /** Asks for a sign of life. */
-  #ping(dead: () => void, alive: () => void = () => {}): void {
-    const link = this.#link;
-    const { clock } = this.#o;
-    const asked = clock.now();
-    this.#send({ op: "ping" });
-    this.#cancel.ping();
-    this.#cancel.ping = clock.after(PING, () => {
-      if (this.#link !== link) return;
-      if (this.#heard >= asked) alive();
-      else dead();
-    });
+  #renewInTime(): void {
+    this.#cancel.renewal();
+    this.#cancel.renewal = this.#o.credentials.whenDue(() => void this.#renew());
   }
 
   /** A fresh token before the old one expires; the feed does not stop for it where it can be told. */
@@ -513,7 +421,7 @@ export class Connection {
       this.#cancel.renewal = clock.after(1_000 + chance() * 4_000, () => void this.#renew());
       return;
     }
-    if (this.#link === link) this.#cancel.renewal = this.#o.credentials.whenDue(() => void this.#renew());
+    if (this.#link === link) this.#renewInTime();
   }
 
   #send(frame: ClientFrame): void {
@@ -524,21 +432,13 @@ export class Connection {
     const link = this.#link;
     this.#link = null;
     link?.close();
-    this.#cancel.silence();
-    this.#cancel.ping();
+    this.#pulse.watch(null);
     this.#cancel.renewal();
-    if (link === null) return;
-    for (const { reject, act } of this.#waiting.values()) {
-      reject(
-        new TidingsClientError("connection_lost", `Cannot ${act}: the connection was lost before the answer`),
-      );
-    }
-    this.#waiting.clear();
+    this.#requests.lost();
   }
 
   #dropProbe(): void {
-    const probe = this.#probe;
+    this.#probe?.close();
     this.#probe = null;
-    probe?.link.close();
   }
 }

@@ -4,13 +4,13 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
+import { CALL, within } from "./deadline.ts";
 import { TidingsClientError } from "./problem.ts";
 
 /** Gives a token; asked again before the one it gave expires. */
 export type GetToken = () => string | Promise<string>;
 
 /** Times in milliseconds. */
-const ANSWER = 30_000;
 const SOON = 60_000;
 /** A token is not asked for more often than this, whatever it says of itself. */
 const RARELY = 1_000;
@@ -67,24 +67,13 @@ export class Credentials {
   }
 
   async #ask(getToken: GetToken): Promise<string> {
-    let cancel = () => {};
-    const late = new Promise<never>((_, reject) => {
-      const error = new TidingsClientError(
-        "connection_lost",
-        "Cannot get a token: getToken did not answer in time",
-      );
-      cancel = this.#clock.after(ANSWER, () => reject(error));
-    });
-    try {
-      const token = await Promise.race([getToken(), late]);
-      if (typeof token !== "string" || token === "") {
-        throw new TidingsClientError("invalid_argument", "Cannot get a token: getToken gave no text");
-      }
-      this.#keep(token);
-      return token;
-    } finally {
-      cancel();
+    const asked = Promise.resolve().then(getToken);
+    const token = await within(this.#clock, CALL, "get a token", "getToken did not answer in time", asked);
+    if (typeof token !== "string" || token === "") {
+      throw new TidingsClientError("invalid_argument", "Cannot get a token: getToken gave no text");
     }
+    this.#keep(token);
+    return token;
   }
 
   #keep(token: string): void {

@@ -4,11 +4,9 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Credentials } from "./credentials.ts";
+import { ANSWER } from "./deadline.ts";
 import { readProblem, refusal, TidingsClientError } from "./problem.ts";
 import { requestInit } from "./link.ts";
-
-/** Milliseconds for an answer. */
-const ANSWER = 15_000;
 
 /** What a call needs. */
 export interface HttpOptions {

@@ -29,7 +29,7 @@ export interface LinkEars {
   welcomed(welcome: Partial<Welcome> & { cursor: string }): void;
   frame(frame: ServerFrame): void;
   /** Something arrived, be it only a comment. */
-  alive(): void;
+  alive(): unknown;
   /** The last word; nothing is heard after it, nor after `close()`. */
   ended(ending: Ending): void;
 }

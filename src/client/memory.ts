@@ -4,7 +4,7 @@
  * @module
  */
 import type { Clock } from "../clock.ts";
-import { type Transport, TRANSPORTS } from "./states.ts";
+import { type Transport, TRANSPORTS } from "./machine.ts";
 
 /** The part of Web Storage that is used; `localStorage` unless another is given. */
 export interface KeyValueStore {

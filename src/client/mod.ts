@@ -23,17 +23,18 @@ import {
 } from "../protocol.ts";
 import { Connection } from "./connection.ts";
 import { Credentials, type GetToken } from "./credentials.ts";
+import { CALL, within } from "./deadline.ts";
 import { Emitter, iterate } from "./events.ts";
 import { call, type HttpOptions } from "./http.ts";
 import { defaultStore, type KeyValueStore, Memory, Recent } from "./memory.ts";
 import { TidingsClientError } from "./problem.ts";
-import { type State, type Transport, TRANSPORTS } from "./states.ts";
+import { type State, type Transport, TRANSPORTS } from "./machine.ts";
 import { type Snapshot, Tab, tabTools } from "./tabs.ts";
 import type { LinkTools } from "./link.ts";
 import { realWorld, type World } from "./world.ts";
 
 export { TidingsClientError } from "./problem.ts";
-export { TRANSPORTS } from "./states.ts";
+export { TRANSPORTS } from "./machine.ts";
 export type {
   ClientFrame,
   GetToken,
@@ -59,7 +60,10 @@ export interface ConnectOptions {
   token?: string;
   /** Gives a token, and is asked again before it expires. Neither this nor `token`: the browser's cookie counts. */
   getToken?: GetToken;
-  /** Who this is, where the token cannot be read and with cookies: the name under which the cursor is kept. */
+  /**
+   * Who this is, where the token cannot be read and with cookies: the name under which the cursor is kept and tabs share one
+   * connection. Without a name each tab is for itself.
+   */
   user?: string;
   /** Topics beyond the person's own. */
   topics?: string[];
@@ -125,7 +129,10 @@ export interface InboxPage {
 /** What to mark: ids, everything, or everything up to one. */
 export type Marked = string | string[] | { all: true } | { before: string };
 
-/** A connected client; iterating over it gives the notifications. */
+/**
+ * A connected client; iterating over it gives the notifications. Every call ends within a minute: `connection_lost` where the
+ * gateway could not be reached or did not answer, and the gateway's own code where it said no.
+ */
 export interface TidingsClient<I extends Item = Item> extends AsyncIterable<I> {
   readonly snapshot: Snapshot;
   /** The returned function takes the listener away again. */
@@ -137,7 +144,10 @@ export interface TidingsClient<I extends Item = Item> extends AsyncIterable<I> {
   mark(what: Marked, state: MarkState): Promise<void>;
   inbox(query?: InboxQuery): Promise<InboxPage>;
   count(): Promise<InboxCount>;
-  /** Adds topics to this session, as soon as it is connected; `follow()` is what lasts. Rejects when one is not allowed. */
+  /**
+   * Adds topics to this session, as soon as it is connected and over connections that break meanwhile; `follow()` is what lasts.
+   * Rejects when one is not allowed, and when there was no connection in time.
+   */
   subscribe(topics: string | string[], since?: string): Promise<void>;
   unsubscribe(topics: string | string[]): Promise<void>;
   follow(topic: string): Promise<void>;
@@ -242,11 +252,11 @@ class Client<I extends Item> implements TidingsClient<I> {
   }
 
   async subscribe(topics: string | string[], since?: string): Promise<void> {
-    await (await this.#begun()).subscribe([topics].flat(), since);
+    await (await this.#begun("subscribe")).subscribe([topics].flat(), since);
   }
 
   async unsubscribe(topics: string | string[]): Promise<void> {
-    await (await this.#begun()).unsubscribe([topics].flat());
+    await (await this.#begun("unsubscribe")).unsubscribe([topics].flat());
   }
 
   async follow(topic: string): Promise<void> {
@@ -265,9 +275,9 @@ class Client<I extends Item> implements TidingsClient<I> {
   }
 
   /** The tab, as soon as it is known whose it is. */
-  async #begun(): Promise<Tab> {
-    await this.#beginning;
-    if (this.#tab === null) throw new TidingsClientError("closed", "Cannot subscribe: the client is closed");
+  async #begun(act: string): Promise<Tab> {
+    await within(this.#clock, CALL, act, "there is no token yet; see getToken", this.#beginning);
+    if (this.#tab === null) throw new TidingsClientError("closed", `Cannot ${act}: the client is closed`);
     return this.#tab;
   }
 
@@ -295,7 +305,9 @@ class Client<I extends Item> implements TidingsClient<I> {
       }
     }
     if (signal.aborted) return;
-    const user = options.user ?? credentials.user ?? (credentials.cookie ? "cookie" : "");
+    // without a name nobody can tell whether two tabs are the same person's
+    const name = options.user ?? credentials.user;
+    const user = name ?? "";
     const { ears, recent } = { ears: this.#ears(), recent: new Recent() };
     const world = options.world ?? realWorld(this.#clock);
     const memory = new Memory(
@@ -312,11 +324,10 @@ class Client<I extends Item> implements TidingsClient<I> {
       ? transports.filter((transport) => transport !== "websocket")
       : transports;
     this.#tab = new Tab({
-      // without a name nobody can tell whether two tabs are the same person's
       tools: options.tabs === false || user === "" ? undefined : tabTools(),
       name: `tidings:${base.href}:${user}`,
       id: this.#random(),
-      user: options.user ?? credentials.user,
+      user: name,
       topics: options.topics ?? [],
       recent,
       world,

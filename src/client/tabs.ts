@@ -11,9 +11,10 @@ import type { Clock } from "../clock.ts";
 import type { Item } from "../notification.ts";
 import type { InboxChange, InboxCount, ResetReason } from "../protocol.ts";
 import type { Connection, ConnectionEars } from "./connection.ts";
+import { CALL, within } from "./deadline.ts";
 import type { Recent } from "./memory.ts";
 import { TidingsClientError } from "./problem.ts";
-import type { State, Transport } from "./states.ts";
+import type { State, Transport } from "./machine.ts";
 import type { World } from "./world.ts";
 
 /** Where things stand, the same in every tab. */
@@ -84,9 +85,6 @@ interface Asked {
   resolve(): void;
   reject(error: Error): void;
 }
-
-/** Milliseconds for the leading tab to answer. */
-const ANSWER = 20_000;
 
 /** This tab. */
 export class Tab {
@@ -308,19 +306,15 @@ export class Tab {
 
   #ask(question: Question): Promise<void> {
     const ref = ++this.#ref;
-    return new Promise((resolve, reject) => {
-      const message = `Cannot ${question.kind}: the tab that holds the connection did not answer in time`;
-      const cancel = this.#o.clock.after(ANSWER, () => {
-        this.#asked.delete(ref);
-        reject(new TidingsClientError("connection_lost", message));
-      });
-      this.#asked.set(ref, {
-        question,
-        resolve: () => (cancel(), resolve()),
-        reject: (error) => (cancel(), reject(error)),
-      });
+    const answer = new Promise<void>((resolve, reject) => {
+      this.#asked.set(ref, { question, resolve, reject });
       this.#say({ ...question, id: this.#o.id, ref });
     });
+    // a little later than the leading tab, which knows better why
+    const why = "the tab that holds the connection did not answer in time";
+    return within(this.#o.clock, CALL + 1_000, question.kind, why, answer).finally(() =>
+      this.#asked.delete(ref)
+    );
   }
 
   #perform({ kind, topics, since }: Question): Promise<void> {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, type Item, type TidingsClient } from "../../src/client/mod.ts";
 import { pageStore } from "../../src/client/memory.ts";
-import type { Transport } from "../../src/client/states.ts";
+import type { Transport } from "../../src/client/machine.ts";
 import { realWorld, type World, type WorldEars } from "../../src/client/world.ts";
 import { manualClock } from "../helpers/manual_clock.ts";
 import { ScriptedGateway, tokenOf } from "./scripted_gateway.ts";
@@ -62,7 +62,7 @@ class Told {
         if (direction !== "in" || frame.op !== op) return;
         stop();
         // when the client has dealt with it
-        queueMicrotask(resolve);
+        setTimeout(resolve);
       });
     });
   }
@@ -363,11 +363,8 @@ shows("a day with tokens of five minutes passes on one connection", async (gatew
   await told.live("websocket");
   const auths = () => gateway.frames.filter((frame) => frame.op === "auth").length;
   for (let second = 0; second < 24 * 3600; second += 240) {
-    const [cursor, answered, before] = [told.frame("cursor"), told.frame("ok"), auths()];
-    gateway.tell({ op: "cursor", cursor: gateway.cursor });
-    await cursor;
+    const answered = told.frame("ok");
     clock.advance(240_000);
-    await gateway.until(() => auths() > before);
     await answered;
   }
   assert.equal(auths(), 24 * 60 / 4);

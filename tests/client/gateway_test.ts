@@ -1,4 +1,4 @@
-import { TRANSPORTS } from "../../src/client/states.ts";
+import { TRANSPORTS } from "../../src/client/machine.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
 import { Path } from "./path.ts";

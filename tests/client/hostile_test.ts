@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Transport } from "../../src/client/states.ts";
+import type { Transport } from "../../src/client/machine.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
 import { type Behaviour, Path } from "./path.ts";

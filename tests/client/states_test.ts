@@ -6,11 +6,11 @@ import {
   type Machine,
   machine,
   type Step,
-  step,
   type Surroundings,
   TIMES,
   TRANSPORTS,
-} from "../../src/client/states.ts";
+} from "../../src/client/machine.ts";
+import { step } from "../../src/client/states.ts";
 
 const problem = { type: "urn:x", title: "No", status: 403, code: "forbidden" };
 const unauthorized = { type: "urn:x", title: "No", status: 401, code: "invalid_token" };

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { connect, type ConnectOptions, type Item, type TidingsClient } from "../../src/client/mod.ts";
 import { pageStore } from "../../src/client/memory.ts";
-import { type Transport, TRANSPORTS } from "../../src/client/states.ts";
+import { type Transport, TRANSPORTS } from "../../src/client/machine.ts";
 
 /** Where and as whom the suite runs. */
 export interface Ground {

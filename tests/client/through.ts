@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { pageStore } from "../../src/client/memory.ts";
 import { connect } from "../../src/client/mod.ts";
-import type { Transport } from "../../src/client/states.ts";
+import type { Transport } from "../../src/client/machine.ts";
 import type { TestDatabase } from "../helpers/database.ts";
 import type { TestGateway } from "../helpers/gateway.ts";
 import { waitFor } from "../helpers/wait.ts";
