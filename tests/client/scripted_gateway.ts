@@ -27,6 +27,8 @@ export interface Misbehaviour {
   muteSse?: boolean;
   /** Hears frames and answers none. */
   deaf?: boolean;
+  /** Takes requests and answers none. */
+  muteHttp?: boolean;
   /** Answers everything with this status and a page of HTML. */
   page?: number;
   /** The problem that every new feed is refused with. */
@@ -291,6 +293,7 @@ export class ScriptedGateway {
     }
     this.requests.push({ method: request.method!, path: url.pathname, token, body });
     this.#happened();
+    if (this.misbehaviour.muteHttp) return;
     if (url.pathname === "/v1/feed") return await this.#feed(request, response, url, token, json);
     if (url.pathname === "/v1/notifications") return json(201, { ids: this.#publish(body) });
     if (url.pathname === "/v1/inbox/mark") return void (this.mark(body), response.writeHead(204).end());
