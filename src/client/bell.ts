@@ -14,30 +14,27 @@ import { type CSSResult, html, LitElement, nothing, type PropertyValues, type Te
 import { repeat } from "lit/directives/repeat.js";
 import { systemClock } from "../clock.ts";
 import type { InboxCount } from "../protocol.ts";
-import { alertOf, askPermission, chime, permission } from "./bell_alert.ts";
-import { BellInbox, type Filter } from "./bell_inbox.ts";
+import { alertOf, askPermission, chime } from "./bell_alert.ts";
+import { BellInbox } from "./bell_inbox.ts";
 import { safeLink } from "./bell_link.ts";
+import { type BellActs, panelOf, type Shown, toastOf } from "./bell_panel.ts";
 import { style } from "./bell_style.ts";
 import { type BellTexts, textsFor } from "./bell_texts.ts";
-import { type Toast, Toasts } from "./bell_toasts.ts";
-import { bar, ICONS, timeOf } from "./bell_view.ts";
+import { Toasts } from "./bell_toasts.ts";
+import { ICONS } from "./bell_view.ts";
 import { connect, type GetToken, type InboxItem, type Item, type TidingsClient } from "./mod.ts";
 
 export { connect } from "./mod.ts";
 export { type BellTexts, TEXTS } from "./bell_texts.ts";
 
-const FILTERS: readonly Filter[] = ["all", "unread", "archived"];
 /** Milliseconds between two looks at the inbox while notifications pour in. */
 const GATHER = 150;
 /** What is older than this many milliseconds as it arrives was missed: it is in the inbox and makes no noise. */
 const FRESH = 60_000;
 
-/** The states that are told apart on the screen. */
-type Shown = "live" | "connecting" | "waiting" | "offline" | "closed";
-
 /** The element. Fires `tidings-item` for each notification and a cancelable `tidings-open` when one is opened. */
 export class TidingsBell extends LitElement {
-  static override styles: CSSResult = style;
+  static override styles: CSSResult[] = style;
   static override properties = {
     url: {},
     token: {},
@@ -91,6 +88,19 @@ export class TidingsBell extends LitElement {
     if (!event.composedPath().includes(this)) this.open = false;
   };
 
+  readonly #acts: BellActs = {
+    markAll: () => this.#count.unread > 0 && this.#mark({ all: true }, "read"),
+    mark: (event, item, state) => this.#act(event, item, state),
+    follow: (event, item) => this.#follow(event, item),
+    allow: () => void askPermission().then(() => this.requestUpdate()),
+    close: () => this.#close(),
+    key: (event) => this.#key(event),
+    left: ({ relatedTarget: to }) => {
+      if (to !== null && !this.renderRoot.contains(to as Node)) this.open = false;
+    },
+    dismiss: (key) => this.#toasts.dismiss(key),
+  };
+
   constructor() {
     super();
     this.toastSeconds = 2;
@@ -123,13 +133,15 @@ export class TidingsBell extends LitElement {
   }
 
   protected override updated(changed: PropertyValues): void {
+    // what had the focus and is gone leaves it to the panel, where the keys are heard
+    if (this.open && document.activeElement === document.body) this.#focusPanel();
     if (!changed.has("open")) return;
     this.#listenOutside(this.open);
     if (this.open) {
       this.#seen.clear();
       if (this.#stale || this.#inbox?.loaded !== true) this.#refresh();
       else this.#look();
-      this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
+      this.#focusPanel();
       this.#tick();
     } else {
       this.#cancelTick();
@@ -156,132 +168,29 @@ export class TidingsBell extends LitElement {
       ${unread > 0
         ? html`<span part="badge" class="badge" aria-hidden="true">${unread > 99 ? "99+" : unread}</span>`
         : nothing}
-      ${this.open ? this.#panel(texts, state) : nothing}
+      ${this.open ? panelOf(this.#view(texts, state), this.#acts) : nothing}
       <div part="toasts" class="toasts" @pointerenter=${() => this.#toasts.hold(true)}
         @pointerleave=${() => this.#toasts.hold(false)} @focusin=${() => this.#toasts.hold(true)}
         @focusout=${() => this.#toasts.hold(false)}>
         ${this.toastSeconds > 0 && !this.open
-          ? repeat(this.#toasts.list, ({ key }) => key, (toast) => this.#toast(toast, texts))
+          ? repeat(this.#toasts.list, ({ key }) => key, (toast) => toastOf(toast, texts, this.#acts))
           : nothing}
       </div>
       <div class="away" role="status" aria-live="polite">${this.#said}</div>
     `;
   }
 
-  #panel(texts: BellTexts, state: Shown): TemplateResult {
-    const inbox = this.#inbox;
-    const filter = inbox?.filter ?? "all";
-    const items = inbox?.items ?? [];
-    const jobs = this.#toasts.jobs;
-    const empty = { all: texts.empty, unread: texts.emptyUnread, archived: texts.emptyArchived }[filter];
-    return html`
-      <div part="panel" class="panel ${this.#start ? "start" : ""}" role="dialog" aria-label=${texts
-        .title} tabindex="-1"
-        @keydown=${this.#key} @focusout=${this.#left}>
-        <div class="header" part="header">
-          <div class="row">
-            <h2>${texts.title}</h2>
-            <button class="link" part="mark-all" ?disabled=${this.#count.unread === 0}
-              @click=${() => this.#mark({ all: true }, "read")}>${texts.markAll}</button>
-            <button class="icon" aria-label=${texts.close} title=${texts.close} @click=${this.#close}>${ICONS
-              .close}</button>
-          </div>
-          <div class="filters" part="filters">
-            ${FILTERS.map((each) =>
-              html`<button aria-pressed=${each === filter ? "true" : "false"} @click=${() =>
-                inbox?.show(each)}>
-                ${texts[each]}</button>`
-            )}
-          </div>
-        </div>
-        <div class="scroll" tabindex="0" role="group" aria-label=${texts[filter]} aria-busy=${inbox?.busy
-          ? "true"
-          : "false"}>
-          ${jobs.length === 0
-            ? nothing
-            : html`<ul part="jobs">${repeat(jobs, ({ key }) => key, (job) => this.#job(job, texts))}</ul>`}
-          ${items.length === 0
-            ? nothing
-            : html`<ul part="list">${repeat(items, ({ id }) => id, (item) => this.#item(item, texts))}</ul>`}
-          ${inbox?.failed
-            ? html`<p class="note" role="alert">${texts.failed}<br>
-              <button class="link" @click=${() => inbox.refresh()}>${texts.retry}</button></p>`
-            : items.length > 0 || jobs.length > 0
-            ? nothing
-            : html`<div class="note">${inbox?.loaded ? [ICONS.bell, empty] : texts.loading}</div>`}
-          ${inbox?.more
-            ? html`<button class="link older" @click=${() => inbox.older()}>${texts.older}</button>`
-            : nothing}
-        </div>
-        <div class="footer" part="footer">
-          <span class="dot ${state}"></span><span>${texts[state]}</span>
-          ${permission() === "default"
-            ? html`<button class="link" part="allow" @click=${this.#allow}>${texts.allow}</button>`
-            : nothing}
-        </div>
-      </div>
-    `;
-  }
-
-  #item(item: InboxItem, texts: BellTexts): TemplateResult {
-    const unread = item.state === "unseen" || item.state === "seen";
-    const archived = item.state === "archived";
-    const act = (name: string, icon: TemplateResult, state: "read" | "unread" | "archived") =>
-      html`
-        <button class="icon" aria-label="${name}: ${item.title ?? item.body ?? item.type}" title=${name}
-          @click=${(event: Event) => this.#act(event, item, state)}>${icon}</button>
-      `;
-    return html`
-      <li part="item" class="item ${unread ? "unread" : ""}" data-id=${item.id}>
-        <span class="mark" part="mark"></span>
-        <div class="main">${this.#content(item, unread ? texts.isUnread : "")}
-          ${timeOf(item.createdAt, systemClock.now(), this.#language())}</div>
-        <div class="actions" part="actions">
-          ${archived ? act(texts.unarchive, ICONS.back, "unread") : [
-            unread ? act(texts.markRead, ICONS.check, "read") : act(texts.markUnread, ICONS.dot, "unread"),
-            act(texts.archive, ICONS.archive, "archived"),
-          ]}
-        </div>
-      </li>
-    `;
-  }
-
-  #content(item: Item, before = ""): TemplateResult {
-    const href = safeLink(item.link, document.baseURI);
-    const title = html`
-      ${before === "" ? nothing : html`<span class="away">${before}: </span>`}<span
-        class="title" part="title"><bdi>${item.title ?? item.body ?? item.type}</bdi></span>
-    `;
-    const open = (event: Event) => this.#follow(event, item);
-    return html`
-      ${href === undefined
-        ? html`<button class="open" @click=${open}>${title}</button>`
-        : html`<a class="open" href=${href} rel="noopener" @click=${open}>${title}</a>`}
-      ${item.title !== undefined && item.body
-        ? html`<p class="body" part="body"><bdi>${item.body}</bdi></p>`
-        : nothing}
-    `;
-  }
-
-  #job({ item, progress = 0 }: Toast, texts: BellTexts): TemplateResult {
-    return html`<li part="item job" class="item"><span class="mark"></span><div class="main">
-      ${this.#content(item)}${this.#bar(item, progress, texts)}</div></li>`;
-  }
-
-  #toast({ key, item, progress }: Toast, texts: BellTexts): TemplateResult {
-    return html`
-      <div part="toast" class="toast" data-id=${item.id}>
-        <div class="main">${this.#content(item)}${progress === undefined
-          ? nothing
-          : this.#bar(item, progress, texts)}</div>
-        <button class="icon" aria-label="${texts.dismiss}: ${item.title ?? item.type}" @click=${() =>
-          this.#toasts.dismiss(key)}>${ICONS.close}</button>
-      </div>
-    `;
-  }
-
-  #bar(item: Item, progress: number, texts: BellTexts): TemplateResult {
-    return bar(progress, item.title ?? item.type, texts.progress(Math.round(progress * 100)));
+  #view(texts: BellTexts, state: Shown): Parameters<typeof panelOf>[0] {
+    return {
+      texts,
+      language: this.#language(),
+      state,
+      start: this.#start,
+      unread: this.#count.unread,
+      inbox: this.#inbox,
+      jobs: this.#toasts.jobs,
+      now: systemClock.now(),
+    };
   }
 
   #connect(): void {
@@ -413,17 +322,12 @@ export class TidingsBell extends LitElement {
     return this.dispatchEvent(new CustomEvent("tidings-open", init));
   }
 
-  async #allow(): Promise<void> {
-    await askPermission();
-    this.requestUpdate();
-  }
-
-  readonly #close = () => {
+  #close(): void {
     this.open = false;
     this.#focusBell();
-  };
+  }
 
-  readonly #key = (event: KeyboardEvent) => {
+  #key(event: KeyboardEvent): void {
     const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
     const focused = (this.renderRoot as ShadowRoot).activeElement;
     const place = rows.findIndex((row) => row === focused || row.closest(".item")?.contains(focused));
@@ -439,18 +343,17 @@ export class TidingsBell extends LitElement {
     else this.#focusRow(Math.max(0, target));
     event.preventDefault();
     event.stopPropagation();
-  };
-
-  readonly #left = (event: FocusEvent) => {
-    const to = event.relatedTarget as Node | null;
-    if (to !== null && !this.renderRoot.contains(to)) this.open = false;
-  };
+  }
 
   #focusRow(place: number): void {
     const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
     const row = rows[Math.min(place, rows.length - 1)];
-    if (row === undefined) this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
+    if (row === undefined) this.#focusPanel();
     else row.focus();
+  }
+
+  #focusPanel(): void {
+    this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
   }
 
   #focusBell(): void {

@@ -58,3 +58,14 @@ export async function startBrowser(): Promise<TestBrowser> {
     },
   };
 }
+
+/** What a page comes to, or an error when that takes more than half a minute: a page's own promises have no deadline. */
+export async function inTime<T>(work: Promise<T>, what: string): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`It never came to this: ${what}`)), 30_000);
+  try {
+    return await Promise.race([work, late.promise]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

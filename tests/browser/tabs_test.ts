@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { BrowserContext, Page } from "playwright-core";
 import { ScriptedGateway, tokenOf } from "../client/scripted_gateway.ts";
 import { serveBell } from "./bell_page.ts";
-import { startBrowser } from "./chromium.ts";
+import { inTime, startBrowser } from "./chromium.ts";
 
 function shows(
   name: string,
@@ -191,9 +191,12 @@ function countAnswers(): void {
 }
 
 const answered = (page: Page, count: number) =>
-  page.evaluate((count) =>
-    new Promise<void>((resolve) => {
-      const look = () => (globalThis as unknown as { answers: number }).answers >= count && resolve();
-      addEventListener("answer", look);
-      look();
-    }), count);
+  inTime(
+    page.evaluate((count) =>
+      new Promise<void>((resolve) => {
+        const look = () => (globalThis as unknown as { answers: number }).answers >= count && resolve();
+        addEventListener("answer", look);
+        look();
+      }), count),
+    `${count} answers`,
+  );

@@ -3,7 +3,9 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect as dial, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { getsThrough } from "../client/through.ts";
+import { startBrowser } from "../browser/chromium.ts";
+import { rider } from "../browser/client_page.ts";
+import { getThrough, walker } from "../client/through.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
 
@@ -142,11 +144,18 @@ const SCENES: Scene[] = [
 ];
 
 for (const { name, proxy, config, count, pause, used } of SCENES) {
-  Deno.test(`the client gets through ${name}`, async () => {
+  Deno.test(`the client gets through ${name}, under Deno and in Chromium`, async () => {
     await using database = await testDatabase();
     await using gateway = await startGateway(database);
+    await using browser = await startBrowser();
+    browser.expected.push(/WebSocket connection|Failed to load resource/);
+    const context = await browser.context();
     await behind(proxy, config, gateway.url, async (url) => {
-      assert.deepEqual(await getsThrough(url, gateway, database, { count, pause }), used);
+      await using ride = await rider(context, url, gateway);
+      await using walk = walker(url, gateway);
+      await getThrough([walk, ride], database, { count, pause });
+      assert.deepEqual(await walk.used(), used, walk.name);
+      assert.deepEqual(await ride.used(), used, ride.name);
     });
   });
 }
