@@ -26,6 +26,8 @@ const script = bundleScript("src/client/mod.ts");
 
 /** Opens an empty page of this origin; the page itself and its script are there however bad the way to the gateway is. */
 export async function clientPage(context: BrowserContext, url: string): Promise<Page> {
+  // a page that no network brought may not open a WebSocket to this machine unasked
+  await context.grantPermissions(["local-network-access"]);
   const page = await context.newPage();
   const html = '<!doctype html><html lang="en"><title>A page</title><link rel="icon" href="data:,">';
   const body = await script;

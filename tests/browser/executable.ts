@@ -3,7 +3,9 @@
  * its own, `carried/`, and is fetched by the first test that needs it and not by whoever starts the gateway.
  * @module
  */
-import { access } from "node:fs/promises";
+import { access, mkdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const CARRIED = fileURLToPath(new URL("carried/", import.meta.url));
@@ -14,6 +16,9 @@ export async function executable(): Promise<string> {
   for (const path of Deno.env.get("TIDINGS_TEST_CHROMIUM") === "npm" ? [] : INSTALLED) {
     if (await access(path).then(() => true, () => false)) return path;
   }
+  // a folder of this user's: what another unpacked is there and cannot be run
+  const folder = join(tmpdir(), `tidings-chromium-${Deno.uid()}`);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
   // one at a time: it unpacks itself, and a half of it looks like the whole
   using file = await Deno.open(`${CARRIED}deno.lock`, { read: true });
   await file.lock(true);
@@ -25,6 +30,7 @@ export async function executable(): Promise<string> {
       'import chromium from "@sparticuz/chromium"; console.log(await chromium.executablePath());',
     ],
     cwd: CARRIED,
+    env: { TMPDIR: folder },
   }).output();
   const text = new TextDecoder();
   if (!success) throw new Error(`Cannot get a Chromium from npm: ${text.decode(stderr)}`);
