@@ -19,7 +19,7 @@ import { BellInbox } from "./bell_inbox.ts";
 import { safeLink } from "./bell_link.ts";
 import { type BellActs, panelOf, type Shown, toastOf } from "./bell_panel.ts";
 import { style } from "./bell_style.ts";
-import { type BellTexts, textsFor } from "./bell_texts.ts";
+import { type BellTexts, shipped, textsFor } from "./bell_texts.ts";
 import { Toasts } from "./bell_toasts.ts";
 import { ICONS } from "./bell_view.ts";
 import { connect, type GetToken, type InboxItem, type Item, type TidingsClient } from "./mod.ts";
@@ -183,7 +183,8 @@ export class TidingsBell extends LitElement {
   #view(texts: BellTexts, state: Shown): Parameters<typeof panelOf>[0] {
     return {
       texts,
-      language: this.#language(),
+      // times in the language of the texts: two at once read worse than English
+      language: this.texts === undefined && shipped(this.#language()) === undefined ? "en" : this.#language(),
       state,
       start: this.#start,
       unread: this.#count.unread,

@@ -145,7 +145,10 @@ export const panelStyle: CSSResult = css`
     inset: 0;
   }
   .title {
-    display: block;
+    display: -webkit-box;
+    -webkit-line-clamp: 3;
+    -webkit-box-orient: vertical;
+    overflow: hidden;
     font-size: 0.95rem;
     overflow-wrap: anywhere;
   }

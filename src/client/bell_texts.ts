@@ -98,8 +98,12 @@ export const TEXTS: Record<string, BellTexts> = {
   },
 };
 
-/** The texts of a language tag such as `ko-KR`, with some replaced; English where there are none. */
+/** Whether there are texts of a language tag such as `ko-KR`, or of its language. */
+export function shipped(language: string): BellTexts | undefined {
+  return TEXTS[language] ?? TEXTS[language.split("-")[0]?.toLowerCase() ?? ""];
+}
+
+/** The texts of a language, with some replaced; English where there are none. */
 export function textsFor(language: string, replaced: Partial<BellTexts> = {}): BellTexts {
-  const base = TEXTS[language] ?? TEXTS[language.split("-")[0]?.toLowerCase() ?? ""] ?? TEXTS.en!;
-  return { ...base, ...replaced };
+  return { ...(shipped(language) ?? TEXTS.en!), ...replaced };
 }

@@ -339,6 +339,7 @@ export class Connection {
           ears.frame("in", transport, frame);
           this.#frame(frame);
         },
+        sent: (frame) => ears.frame("out", transport, frame),
         alive: () => link === this.#link && this.#pulse.beat(),
         // once adopted, a probe ends like any other
         ended: (ending) => this.#on(link === this.#probe ? { type: "unprobed" } : ending),

@@ -28,6 +28,8 @@ export interface LinkEars {
   /** It works. A transport without welcome tells what it knows. */
   welcomed(welcome: Partial<Welcome> & { cursor: string }): void;
   frame(frame: ServerFrame): void;
+  /** A frame went out. */
+  sent(frame: ClientFrame): void;
   /** Something arrived, be it only a comment. */
   alive(): unknown;
   /** The last word; nothing is heard after it, nor after `close()`. */

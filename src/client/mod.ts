@@ -213,33 +213,19 @@ class Client<I extends Item> implements TidingsClient<I> {
   }
 
   async publish(publication: Publication): Promise<string[]> {
-    const connection = this.#tab?.connection;
     // with a key of its own, sending it again sends it once
     const dedupeKey = publication.dedupeKey ?? `client:${this.#random()}${this.#random()}`;
     const keyed = { ...publication, dedupeKey };
-    if (connection?.talks) {
-      try {
-        return await connection.request("publish", { op: "publish", ...keyed });
-      } catch (error) {
-        if ((error as TidingsClientError).code !== "connection_lost") throw error;
-      }
-    }
+    const said = await this.#say("publish", { op: "publish", ...keyed });
+    if (said !== undefined) return said;
     const { ids } = await this.#call("publish", "POST", PATHS.notifications, {}, keyed) as { ids: string[] };
     return ids;
   }
 
   async mark(what: Marked, state: MarkState): Promise<void> {
     const which = typeof what === "string" ? { ids: [what] } : Array.isArray(what) ? { ids: what } : what;
-    const connection = this.#tab?.connection;
-    if (connection?.talks) {
-      try {
-        await connection.request("mark", { op: "mark", ...which, state });
-        return;
-      } catch (error) {
-        // marking twice is no error, so it can be tried on the other way
-        if ((error as TidingsClientError).code !== "connection_lost") throw error;
-      }
-    }
+    // marking twice is no error, so it can be tried on the other way
+    if (await this.#say("mark", { op: "mark", ...which, state }) !== undefined) return;
     await this.#call("mark", "POST", `${PATHS.inbox}/mark`, {}, { ...which, state });
   }
 
@@ -279,6 +265,17 @@ class Client<I extends Item> implements TidingsClient<I> {
     await within(this.#clock, CALL, act, "there is no token yet; see getToken", this.#beginning);
     if (this.#tab === null) throw new TidingsClientError("closed", `Cannot ${act}: the client is closed`);
     return this.#tab;
+  }
+
+  /** Over the connection; undefined where there is none, or it broke: it has to go beside it. */
+  async #say(act: string, frame: ClientFrame): Promise<string[] | undefined> {
+    const connection = this.#tab?.connection;
+    try {
+      return connection?.talks ? await connection.request(act, frame) : undefined;
+    } catch (error) {
+      if ((error as TidingsClientError).code !== "connection_lost") throw error;
+      return undefined;
+    }
   }
 
   #call(act: string, method: string, path: string, query = {}, body?: unknown): Promise<unknown> {

@@ -223,13 +223,10 @@ export class Tab {
     const { state, transport, cursor, welcome } = connection;
     const { user = this.#o.user, session, topics } = welcome;
     const { inbox } = this.#snapshot;
-    const snapshot: Snapshot = { state };
-    if (transport !== undefined) snapshot.transport = transport;
-    if (cursor !== undefined) snapshot.cursor = cursor;
-    if (user !== undefined) snapshot.user = user;
-    if (session !== undefined) snapshot.session = session;
-    if (topics !== undefined) snapshot.topics = topics;
-    if (inbox !== undefined) snapshot.inbox = inbox;
+    const known = Object.entries({ state, transport, cursor, user, session, topics, inbox });
+    const snapshot = Object.fromEntries(
+      known.filter(([, value]) => value !== undefined),
+    ) as unknown as Snapshot;
     this.#set(snapshot);
     // a tab that was refused for good leaves the place to those with other credentials
     if (state === "closed" && !this.#closing.signal.aborted) this.#release();

@@ -28,7 +28,9 @@ export const openWebsocket: OpenLink = (request, ears, { WebSocket }) => {
     return { patience, close: () => over = true };
   }
   const send = (frame: ClientFrame) => {
-    if (socket.readyState === WebSocket.OPEN) socket.send(JSON.stringify(frame));
+    if (socket.readyState !== WebSocket.OPEN) return;
+    ears.sent(frame);
+    socket.send(JSON.stringify(frame));
   };
   socket.onopen = () => {
     const { token, since, topics } = request;

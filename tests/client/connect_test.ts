@@ -142,6 +142,27 @@ for (const transport of ["websocket", "sse", "longpoll"] as const) {
   });
 }
 
+shows("each frame is told as it travels, in both directions", async (gateway) => {
+  const told = new Told(gateway);
+  const frames: string[] = [];
+  told.client.on(
+    "frame",
+    ({ direction, transport, frame }) => frames.push(`${direction} ${transport} ${frame.op}`),
+  );
+  await told.live("websocket");
+  await told.client.subscribe("climb:1");
+  const ack = gateway.until(() => gateway.frames.at(-1)?.op === "ack");
+  gateway.send();
+  await ack;
+  const expected = ["out hello", "in welcome", "out subscribe", "in ok", "in items", "in inbox", "out ack"];
+  assert.deepEqual(
+    frames.filter((frame) => frame !== "out websocket ack"),
+    expected.slice(0, -1).map((frame) => frame.replace(" ", " websocket ")),
+  );
+  assert.ok(frames.includes("out websocket ack"));
+  told.client.close();
+});
+
 shows("a refused upgrade leads to SSE, with no notification lost", async (gateway) => {
   gateway.misbehaviour = { refuseUpgrade: true };
   const told = new Told(gateway);
