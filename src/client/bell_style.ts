@@ -166,8 +166,10 @@ const toasts = css`
     pointer-events: auto;
     position: relative;
     display: flex;
+    align-items: center;
     gap: 0.6rem;
-    padding: 0.75rem 0.5rem 0.75rem 0.9rem;
+    padding-block: 0.75rem;
+    padding-inline: 0.9rem 0.5rem;
     background: var(--_surface);
     border: 1px solid var(--_border);
     border-radius: calc(var(--_radius) - 2px);
