@@ -119,19 +119,19 @@ shows(
 );
 
 shows(
-  "a laptop that slept for a night hears within a second of waking, over a connection that had died meanwhile",
+  "a laptop that slept for a night hears as soon as it wakes, over a connection that had died meanwhile",
   async (gateway, context) => {
-    await context.clock.install();
+    await context.clock.install({ time: Date.now() - 1_000 });
+    await context.clock.pauseAt(Date.now());
     const page = await tab(context, gateway);
     gateway.forget();
     gateway.send({ title: "While asleep" });
     assert.equal(gateway.begun.websocket, 1);
-    const woke = performance.now();
     // as the lid does it: the clock jumps, and each timer that came due rings once
     await context.clock.fastForward("08:00:00");
+    // and now it stands: whatever waits for it, were it a second, would wait for ever
     await gateway.until(() => gateway.begun.websocket === 2);
     await hears(page, 1);
-    assert.ok(performance.now() - woke < 1_000, `${performance.now() - woke} ms`);
     assert.deepEqual(await told(page), ["1"]);
   },
 );

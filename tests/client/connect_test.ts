@@ -339,14 +339,13 @@ shows(
   "waking reconnects at once, although the old connection says nothing of being dead",
   async (gateway) => {
     const world = fakeWorld();
-    const told = new Told(gateway, { world });
+    // a clock that stands: whatever waited for it, were it a second, would wait for ever
+    const told = new Told(gateway, { world, clock: manualClock() });
     await told.live("websocket");
     gateway.misbehaviour = { deaf: true };
-    const began = performance.now();
     world.ears.forEach((ears) => ears.woke());
     gateway.misbehaviour = {};
     await told.until(() => told.states.filter((state) => state === "live").length === 2);
-    assert.ok(performance.now() - began < 1_000);
     told.client.close();
   },
 );
