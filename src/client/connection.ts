@@ -179,7 +179,8 @@ export class Connection {
       try {
         await this.#join(act, topics, since);
         added.forEach((topic) => this.#topics.add(topic));
-        if (!this.talks) this.#on({ type: "renew" });
+        // a link that was opened before does not bring them
+        if (!this.talks || this.#probe !== null) this.#on({ type: "renew" });
         return;
       } catch (error) {
         const { problem } = error as TidingsClientError;
