@@ -148,6 +148,6 @@ begin
     end if;
   end loop;
   return coalesce(
-    (select min(f.xid) from (select n.xid from tidings.notification n where n.id >= low order by n.id limit 1000) f),
+    (select f.xid from (select n.xid from tidings.notification n where n.id >= low order by n.id limit 1000) f order by f.xid limit 1),
     pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()));
 end $$;

@@ -5,10 +5,10 @@
 -- vacuum comes by, which is never while some transaction stays open, and walking over it again and again would cost more than
 -- the deleting.
 --
--- Not partitioned by time, though dropping a partition costs nothing: a dedupe_key could then be unique within a partition only,
--- an id would no longer name a row by itself, DROP and DETACH wait for every reader and every writer and make those behind them
--- wait, and a partition goes when its last row is old, not row by row. Deleting keeps
--- up without: 28,543 rows a second while 4,894 came (tests/bench/retention_bench.ts).
+-- Not partitioned by time, though dropping a partition costs nothing. Over 30 partitions the first page of an inbox took 6 times as
+-- long and a notification by its id 8 times, since neither says when it was; a dedupe_key could be unique within a partition only;
+-- and DROP and DETACH wait for every reader and writer and make those behind them wait. Deleting keeps up: 28,543 rows a second
+-- while 4,894 came (tests/bench/retention_bench.ts).
 
 alter table tidings.retention
   add column log_xid xid8 not null default '0',
@@ -59,7 +59,7 @@ begin
   ), young as (
     select p.xid, p.id from page p where p.created_at >= old order by p.xid, p.id limit 1
   )
-  select array_agg(p.id order by p.xid, p.id), max(p.xid) into gone, place.log_xid
+  select array_agg(p.id order by p.xid, p.id), (array_agg(p.xid order by p.xid desc))[1] into gone, place.log_xid
   from page p left join young y on true
   where y.id is null or (p.xid, p.id) < (y.xid, y.id);
   if gone is null then

@@ -1,6 +1,7 @@
 /**
  * Runs the tests: `deno task test` everything that needs nothing but Deno, `deno task test:system` what needs Debian's packages,
- * and what depends on the server's version once more on Debian's PostgreSQL. Paths or options of `deno test` may follow.
+ * and what depends on the server's version once more on Debian's PostgreSQL and on further ones from npm. Paths or options of
+ * `deno test` may follow.
  *
  * All test files share one PostgreSQL cluster. The last line is `N passed, N failed`; no test at all is a failure too.
  * @module
@@ -16,6 +17,7 @@ import {
   throwAwayFolder,
 } from "./helpers/cluster.ts";
 import { debianPostgres, installPackages } from "./helpers/packages.ts";
+import { otherServers } from "./helpers/servers.ts";
 
 const tests = fileURLToPath(new URL(".", import.meta.url));
 const APART = ["system", "bench", "chaos"];
@@ -27,6 +29,24 @@ const BY_SERVER = [
   "database",
   "inbox",
   "log",
+  "push/sql_test.ts",
+  "schedule/sql_test.ts",
+];
+
+/** Of these, what is all SQL: on each of the other versions. */
+const BY_VERSION = [
+  "api/idempotency_test.ts",
+  "auth/ticket_test.ts",
+  "database/adopt_test.ts",
+  "database/migrate_test.ts",
+  "database/publish_store_test.ts",
+  "inbox/attach_test.ts",
+  "inbox/place_test.ts",
+  "inbox/retention_test.ts",
+  "inbox/tidy_test.ts",
+  "inbox/trace_test.ts",
+  "log/tailer_test.ts",
+  "operations_test.ts",
   "push/sql_test.ts",
   "schedule/sql_test.ts",
 ];
@@ -45,9 +65,8 @@ if (suite === "system") {
     counts.push(await run(given.length > 0 ? given : [join(tests, "system")]));
   }
   if (given.length === 0) {
-    console.log(`\nAgain on the PostgreSQL in ${bin}`);
-    Deno.env.set(TEST_PG_BIN, bin);
-    counts.push(await run(BY_SERVER.map((name) => join(tests, name))));
+    counts.push(await runOn(bin, BY_SERVER));
+    for (const folder of await otherServers()) counts.push(await runOn(folder, BY_VERSION));
   }
 } else {
   const ignored = APART.map((name) => join(tests, name)).join();
@@ -57,6 +76,13 @@ if (suite === "system") {
 const sum = (key: keyof Count) => counts.reduce((total, count) => total + count[key], 0);
 console.log(`\n${sum("passed")} passed, ${sum("failed")} failed`);
 Deno.exit(sum("failed") > 0 || sum("passed") === 0 ? 1 : 0);
+
+/** Runs tests on the server whose binaries are in a folder. */
+function runOn(folder: string, names: readonly string[]): Promise<Count> {
+  console.log(`\nAgain on the PostgreSQL in ${folder}`);
+  Deno.env.set(TEST_PG_BIN, folder);
+  return run(names.map((name) => join(tests, name)));
+}
 
 /** One `deno test` with a cluster of its own; a run that ends badly without naming a failed test counts as one. */
 async function run(args: string[]): Promise<Count> {

@@ -11,10 +11,16 @@ import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
-import type { Followed } from "./interests.ts";
 import type { Readings } from "./readings.ts";
 import { NOT_PRESENT, type Presence, type PresenceHold, presenceTopic } from "./presence.ts";
-import { type Control, type History, Session, type SessionDeps, type Sink } from "./session.ts";
+import {
+  type Control,
+  type Followed,
+  type History,
+  Session,
+  type SessionDeps,
+  type Sink,
+} from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 
 /** Where a client begins. */
@@ -98,8 +104,6 @@ export interface Feed extends Service {
   /** Whether it is stopping: nobody is let in. */
   readonly draining: boolean;
   readonly sessions: number;
-  /** The same, by transport. */
-  readonly byTransport: ReadonlyMap<string, number>;
 }
 
 const PLAUSIBLE_WAIT = 5_000;
@@ -138,8 +142,6 @@ export function createFeed(
     readings?: Pick<Readings, "opened">;
     /** Absent: nobody is told who is here. */
     presence?: Pick<Presence, "open">;
-    /** A client's cursor could not be used. */
-    reset?(reason: ResetReason): void;
     failed(error: unknown): void;
   },
 ): Feed {
@@ -148,7 +150,6 @@ export function createFeed(
   const history = createHistory(store, readers);
   const open = new Map<Session, Reconnectable>();
   const users = new Map<string, number>();
-  const byTransport = new Map<string, number>();
   let reserved = 0;
   let draining = false;
 
@@ -239,7 +240,6 @@ export function createFeed(
     hub,
     history,
     control: deps.control,
-    ...(deps.reset === undefined ? {} : { reset: deps.reset }),
     failed(error) {
       if (!(error instanceof HistoryChanged)) deps.failed(error);
     },
@@ -253,7 +253,6 @@ export function createFeed(
     get draining() {
       return draining;
     },
-    byTransport,
     get sessions() {
       return open.size;
     },
@@ -285,18 +284,14 @@ export function createFeed(
         );
         session.issuedAt = request.issuedAt;
         entry.admit(session, personal);
-        const transport = request.client?.transport ?? "stomp";
-        deps.readings?.opened(session, request.user, transport);
-        byTransport.set(transport, (byTransport.get(transport) ?? 0) + 1);
+        deps.readings?.opened(session, request.user, request.client?.transport ?? "stomp");
         open.set(session, sink);
         const presence = hold(session, request);
         session.onEnd(() => {
           open.delete(session);
-          byTransport.set(transport, byTransport.get(transport)! - 1);
           release();
           presence.close();
         });
-        if (reset !== undefined) deps.reset?.(reset);
         opened = reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
         entry?.turnBack();

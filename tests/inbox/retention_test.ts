@@ -158,15 +158,35 @@ Deno.test("a gateway purges by TIDINGS_RETENTION and by each row's own expires_a
   await sql`insert into tidings.notification (topic, title, created_at, expires_at) values ('user:ada', 'over', now(), now() - interval '2 minutes')`;
   await sql`insert into tidings.notification (topic, title, expires_at) values ('user:ada', 'young', now() + interval '10 minutes')`;
   await using gateway = await startGateway(database, { env: { TIDINGS_RETENTION: "1m" }, chance: () => 0 });
-  for (;;) {
-    const rows = await sql`select title from tidings.notification`;
-    if (rows.length > 1) continue;
-    assert.deepEqual(rows.map(({ title }) => title), ["young"]);
-    break;
-  }
+  const removed = database.connect({ max: 1 });
+  await removed`set statement_timeout = '2min'`;
+  await removed`do $$ begin while (select count(*) > 1 from tidings.notification) loop perform pg_sleep(0.05); end loop; end $$`;
+  assert.deepEqual((await sql`select title from tidings.notification`).map(({ title }) => title), ["young"]);
   assert.equal((await sql`select from tidings.history where horizon > '0'`).length, 1);
   const response = await fetch(`${gateway.url}/v1/inbox`, {
     headers: { authorization: `Bearer ${await gateway.token("ada")}` },
   });
   assert.deepEqual((await response.json()).items.map(({ title }: { title: string }) => title), ["young"]);
+});
+
+Deno.test("the place of 'so long ago' is found among what retention left, whatever was removed in between", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const send = async (title: string, minutes: number) => {
+    await sql`insert into tidings.notification (topic, title, created_at) values ('t', ${title}, now() - ${minutes} * interval '1 minute')`;
+  };
+  for (const minutes of [3_000, 2_000, 60, 50, 40, 30, 20, 10]) await send(`${minutes}`, minutes);
+  const since = async (minutes: number) =>
+    (await sql<{ title: string }[]>`
+      select title from tidings.notification
+      where xid >= tidings.xid_since(${minutes} * interval '1 minute') and not transient order by xid`).map((
+      { title },
+    ) => title);
+  assert.deepEqual(await since(2_500), ["2000", "60", "50", "40", "30", "20", "10"]);
+  await sql`select tidings.purge('1 day')`;
+  await sql`delete from tidings.notification where title in ('40', '50')`;
+  assert.deepEqual(await since(100_000), ["60", "30", "20", "10"]);
+  assert.deepEqual(await since(45), ["30", "20", "10"]);
+  assert.deepEqual(await since(25), ["20", "10"]);
+  assert.deepEqual(await since(1), []);
 });

@@ -45,12 +45,13 @@ const GROWS: Record<string, string> = {
     insert into tidings.session (id, instance, user_id, transport, since, active_at) values ('s', 'dead', 'bob', 'sse', now(), now())`,
   session_topic:
     `insert into tidings.session_topic (session_id, topic, user_id, watches) values ('s', 'gym:1', 'bob', false)`,
+  watched: `insert into tidings.watched (topic, until) values ('gym:1', now() - interval '1 hour')`,
   presence:
     `insert into tidings.presence (topic, user_id, gone_at) values ('gym:1', 'bob', now() - interval '1 hour')`,
 };
 
 /** What presence leaves: nothing of a gateway that is dead; of the one that says so, itself. A ticket is made while clearing. */
-const LEFT: Record<string, number> = { session: 0, session_topic: 0, presence: 0 };
+const LEFT: Record<string, number> = { session: 0, session_topic: 0, presence: 0, watched: 0 };
 
 /** What does not grow with time, and why. */
 const BOUNDED: Record<string, string> = {
