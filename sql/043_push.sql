@@ -266,7 +266,8 @@ begin
     keys := target.keys;
     item := tidings.push_item(n);
     unread := (tidings.count_now(d.user_id)).unread;
-    ttl := greatest(0, floor(extract(epoch from expires - pg_catalog.clock_timestamp())));
+    -- Push services keep nothing for longer than four weeks, and refuse to be asked.
+    ttl := least(greatest(0, floor(extract(epoch from expires - pg_catalog.clock_timestamp()))), 2419200);
     return next;
   end loop;
 end $$;

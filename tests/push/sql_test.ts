@@ -313,6 +313,18 @@ Deno.test("an expired one is not pushed, a purged one neither, and the reason is
   ]);
 });
 
+Deno.test("a push service is asked to keep a push as long as it is worth it, and no longer than the four weeks that it may be asked for", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await device(sql, "1", "a");
+  await sql`select tidings.send('user:1', t, ttl => l::interval, push => true)
+    from (values ('hour', '1 hour'), ('months', '90 days'), ('plain', null)) v(t, l)`;
+  const ttls = Object.fromEntries((await due(sql)).map(({ message }) => [message.item.title, message.ttl]));
+  assert.equal(ttls["months"], 28 * 86_400);
+  assert(ttls["hour"]! > 3_000 && ttls["hour"]! <= 3_600);
+  assert(ttls["plain"]! > 2 * 86_400 && ttls["plain"]! <= 3 * 86_400);
+});
+
 Deno.test("of several with one collapse key only the newest is pushed, and a newer one follows one that was sent", async () => {
   await using database = await testDatabase();
   const { sql } = database;

@@ -187,6 +187,24 @@ Deno.test("advance() sends what is as it was seen, once, whoever comes first", a
   assert.equal(await store.advance(waiting.map(stepOf)), 0);
 });
 
+Deno.test("what was due again and again while everything was down is sent once, or skipped, and goes on at its hour", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  const store = createScheduleStore(sql);
+  for (const missed of ["send", "skip"]) {
+    await sql`select tidings.schedule(${missed}, '30 7 * * *', 'user:1', ${missed}, timezone => 'Asia/Seoul', missed => ${missed})`;
+  }
+  const look = async () => await store.advance((await store.dueRecurring(10)).map(stepOf));
+  await look();
+  await sql`update tidings.schedule set due_at = due_at - interval '10 days'`;
+  assert.deepEqual([await look(), await look()], [1, 0]);
+  assert.deepEqual(await titles(sql), ["send"]);
+  for (const { due_at } of await sql`select due_at from tidings.schedule`) {
+    assert(due_at > new Date());
+    assert.equal(due_at.toLocaleTimeString("sv", { timeZone: "Asia/Seoul" }), "07:30:00");
+  }
+});
+
 Deno.test("a cron that only a gateway sees through is kept with its failure and never looked at again", async () => {
   await using database = await testDatabase();
   const { sql } = database;
