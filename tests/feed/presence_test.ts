@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type postgres from "postgres";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { Presence, type PresenceHold, type PresenceTimes, presenceTopic } from "../../src/feed/presence.ts";
 import { type BeatResult, createPresenceStore, type PresenceStore } from "../../src/feed/presence_store.ts";
 import { testDatabase } from "../helpers/database.ts";
+import { jumpClock } from "../helpers/jump_clock.ts";
 
 const TIMES = { beat: 50, lease: 400, grace: 100, gather: 1 };
 
@@ -17,13 +18,22 @@ class Gateway implements AsyncDisposable {
   /** While true the database is away for this gateway. */
   cut = false;
 
-  constructor(sql: postgres.Sql, instance: string, times: Partial<PresenceTimes> = TIMES) {
+  /** Called with every statement. */
+  each: () => void = () => {};
+
+  constructor(
+    sql: postgres.Sql,
+    instance: string,
+    times: Partial<PresenceTimes> = TIMES,
+    clock: Clock = systemClock,
+  ) {
     this.store = createPresenceStore(sql);
     this.presence = new Presence({
       store: {
         present: this.store.present,
         beat: async (beat) => {
           if (this.cut) throw new Error("the database is away");
+          this.each();
           const result = await this.store.beat(beat);
           for (const each of this.#waiting.filter(({ when }) => when(result))) {
             this.#waiting.splice(this.#waiting.indexOf(each), 1);
@@ -32,7 +42,7 @@ class Gateway implements AsyncDisposable {
           return result;
         },
       },
-      clock: systemClock,
+      clock,
       instance,
       onError: (error) => this.errors.push(error),
       times,
@@ -138,6 +148,92 @@ Deno.test("nothing is told where nobody watches", async () => {
   assert.equal(row?.["n"], 0);
 });
 
+Deno.test("joins and leaves are told for a minute after the last watcher went, and none of it outlives the telling", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await using a = await gateway(sql, "a");
+  await using b = await gateway(sql, "b");
+  const until = async () =>
+    (await sql`select until::text from tidings.watched where topic = 'room:1'`)[0]?.["until"];
+  const watcher = connect(a, "watcher");
+  watcher.join("room:1", true);
+  await watcher.told();
+  assert.equal(await until(), "infinity");
+  watcher.close();
+  await a.presence.settled();
+  assert.match(await until(), /^\d{4}-/);
+  connect(b, "kim").join("room:1");
+  await b.presence.settled();
+  const [row] = await sql`
+    select n.expires_at <= w.until as inside from tidings.notification n, tidings.watched w
+    where n.data->>'user' = 'kim' and n.type = 'tidings.join' and w.topic = 'room:1'`;
+  assert.equal(row?.["inside"], true);
+  // who comes back makes it last
+  const again = connect(b, "watcher");
+  again.join("room:1", true);
+  await again.told();
+  assert.equal(await until(), "infinity");
+  again.join("room:1", false);
+  await b.presence.settled();
+  await sql`update tidings.watched set until = clock_timestamp()`;
+  connect(a, "mina").join("room:1");
+  await a.presence.settled();
+  assert.equal(await until(), undefined);
+  const lines = (await told(sql, "room:1")).filter((line) => !line.endsWith("watcher"));
+  assert.deepEqual(lines, ["join kim"]);
+});
+
+Deno.test("whoever comes while the tables are being written again, after a crash, is told to those who watched before it", async () => {
+  await using database = await testDatabase();
+  await using a = await gateway(database.sql, "a", { ...TIMES, grace: 60_000 });
+  await using b = await gateway(database.sql, "b", { ...TIMES, grace: 60_000 });
+  const watcher = connect(a, "watcher");
+  watcher.join("room:1", true);
+  await watcher.told();
+  a.cut = true;
+  await database.sql`truncate tidings.instance, tidings.session, tidings.session_topic`;
+  connect(b, "kim").join("room:1");
+  await b.presence.settled();
+  a.cut = false;
+  await a.presence.settled();
+  assert.deepEqual(await told(database.sql, "room:1"), ["join watcher", "join kim"]);
+  const [row] = await database.sql`select until::text from tidings.watched where topic = 'room:1'`;
+  assert.equal(row?.["until"], "infinity");
+});
+
+Deno.test("told() says so when the database does not learn of it in time, and resolves when the service stops", async () => {
+  await using database = await testDatabase();
+  const clock = jumpClock();
+  const a = new Gateway(database.sql, "a", { ...TIMES, beat: 600_000, lease: 900_000 }, clock);
+  await a.presence.start();
+  a.cut = true;
+  const kim = connect(a, "kim");
+  kim.join("room:1", true);
+  const refused = assert.rejects(kim.told(), (error: { code?: string }) => error.code === "unavailable");
+  await clock.jump(5_100);
+  await refused;
+  const waiting = kim.told();
+  a.cut = false;
+  await a.presence.stop();
+  await waiting;
+});
+
+Deno.test("told() does not wait for those who go on coming", async () => {
+  await using database = await testDatabase();
+  await using a = await gateway(database.sql, "a");
+  let flowing = true;
+  let count = 0;
+  a.each = () => {
+    // with every statement somebody else comes: there is always something to tell
+    if (flowing) connect(a, `u${count++}`);
+  };
+  const kim = connect(a, "kim");
+  kim.join("room:1", true);
+  await kim.told();
+  flowing = false;
+  assert.deepEqual(await here(a, "room:1"), ["kim"]);
+});
+
 Deno.test("a topic that is parted from is left, but not all and not one's own", async () => {
   await using database = await testDatabase();
   await using a = await gateway(database.sql, "a");
@@ -205,7 +301,7 @@ Deno.test("after the unlogged tables were emptied, as a crash of the database do
 
 Deno.test("sessions opened while the database is away are told when it is back, in batches", async () => {
   await using database = await testDatabase();
-  await using a = await gateway(database.sql, "a");
+  await using a = await gateway(database.sql, "a", { ...TIMES, lease: 60_000 });
   a.cut = true;
   const holds = Array.from({ length: 1_234 }, (_, i) => connect(a, `u${i}`));
   holds[7]?.close();

@@ -183,6 +183,13 @@ Deno.test("who is here is told to whoever may subscribe, to others not; only the
   const { body } = await ask(gateway, "/v1/topics/user:ann/presence", token);
   assert.match(body.people[0].since, /^\d{4}-\d\d-\d\dT/);
   assert.equal((await ask(gateway, "/v1/topics/user:bob/presence", token)).status, 403);
+  // in a topic with very many people only their number is told
+  await database
+    .sql`insert into tidings.presence (topic, user_id) select 'room:2', 'u' || n from generate_series(1, 1000) n`;
+  assert.deepEqual((await ask(gateway, "/v1/topics/room:2/presence", token)).body, {
+    topic: "room:2",
+    count: 1_001,
+  });
   assert.equal((await ask(gateway, "/v1/topics/a%20b/presence", token)).status, 400);
   assert.equal((await ask(gateway, "/v1/topics/all/presence?count=x", token)).status, 400);
   await ann.cut();

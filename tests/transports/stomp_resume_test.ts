@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
+import { random } from "../helpers/random.ts";
 import { connectStomp, RawStomp, stompUrl } from "../helpers/stomp.ts";
 
 const TALK = { subscribe: ["room:*"], publish: ["room:*", "user:*"] };
@@ -167,3 +168,51 @@ Deno.test("a client that goes on where another of the same person stopped has a 
   await using laptop = await connect("laptop");
   assert.equal(JSON.parse((await laptop.messages.next()).body).body, "one");
 });
+
+for (const ack of ["auto", "client", "client-individual"]) {
+  Deno.test(`a client with ack:${ack} that is cut again and again, on two gateways, goes on where it stopped and misses nothing`, async () => {
+    await using database = await testDatabase();
+    await using one = await startGateway(database);
+    await using other = await startGateway(database);
+    const token = await one.token("42");
+    const chance = random(5_101);
+    const most = ack === "auto" ? 400 : 80;
+    const connect = async () => {
+      const url = stompUrl(chance() < 0.5 ? one.url : other.url);
+      const client = await RawStomp.connect(url, token, "1.2", { "client-id": "phone" });
+      const headers = { id: "inbox", destination: "/user/queue/x", ack, "prefetch-count": "40" };
+      await client.confirm("SUBSCRIBE", headers);
+      return client;
+    };
+    // its place is known before anything is sent
+    await (await connect())[Symbol.asyncDispose]();
+    const sending = (async () => {
+      for (let n = 1; n <= most; n += 4) {
+        await database.sql`select tidings.send('user:42', body => n::text) from generate_series(${n}::int, ${
+          n + 3
+        }) n`;
+      }
+    })();
+    const seen: number[] = [];
+    let connections = 0;
+    while (seen.length < most) {
+      const client = await connect();
+      connections++;
+      for (let left = 1 + Math.floor(chance() * 30); left > 0; left--) {
+        const message = await client.messages.next();
+        if (JSON.parse(message.body).body === String(most)) left = 0;
+        if (ack !== "auto" && chance() < 0.7) {
+          await client.confirm("ACK", { id: message.headers["ack"]! });
+        }
+      }
+      await client[Symbol.asyncDispose]();
+      // all that arrived counts, also what nobody looked at yet
+      const arrived = client.messages.all.map((message) => Number(JSON.parse(message.body).body));
+      assert.deepEqual(arrived, arrived.toSorted((a, b) => a - b));
+      for (const n of arrived) if (!seen.includes(n)) seen.push(n);
+    }
+    await sending;
+    assert.deepEqual(seen, Array.from({ length: most }, (_, index) => index + 1));
+    assert(ack === "auto" || connections > 5, `${connections}`);
+  });
+}
