@@ -144,7 +144,7 @@ for (const kind of ["WebSocket", "stream", "poll"] as const) {
       socket = (client.socket as unknown as { _socket: Socket })._socket;
     } else {
       const accept = kind === "stream" ? "text/event-stream" : "application/json";
-      // an answer of 32 MB, which no kernel takes at once
+      // an answer of 5 MB, which no kernel takes from somebody who does not read
       const raw = rawHttp(here.url, "GET /v1/feed?limit=1000 HTTP/1.1", { accept, ...headers });
       socket = raw.socket;
       if (kind === "stream") await raw.until(/tidings\.welcome/);
