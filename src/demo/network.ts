@@ -6,7 +6,9 @@ import type { World, WorldEars } from "../client/world.ts";
 
 /** A network of one member. */
 export class Network {
-  readonly #open = new Set<AbortController | WebSocket>();
+  /** Ends every request that was made since the network was cut the last time. */
+  #cut = new AbortController();
+  readonly #sockets = new Set<WebSocket>();
   readonly #ears = new Set<WorldEars>();
   /** False: cut. */
   up = true;
@@ -14,8 +16,9 @@ export class Network {
   /** Ends whatever is open, as a tunnel does, and lets nothing new through. */
   cut(): void {
     this.up = false;
-    for (const each of this.#open) each instanceof WebSocket ? each.close() : each.abort();
-    this.#open.clear();
+    this.#cut.abort();
+    this.#cut = new AbortController();
+    for (const socket of this.#sockets) socket.close();
   }
 
   mend(): void {
@@ -25,10 +28,11 @@ export class Network {
 
   readonly fetch: typeof fetch = async (input, init = {}) => {
     if (!this.up) throw new TypeError("The network is cut");
-    const abort = new AbortController();
-    this.#open.add(abort);
-    const signal = init.signal ? AbortSignal.any([init.signal, abort.signal]) : abort.signal;
-    return await fetch(input, { ...init, signal });
+    const { signal } = this.#cut;
+    return await fetch(input, {
+      ...init,
+      signal: init.signal ? AbortSignal.any([init.signal, signal]) : signal,
+    });
   };
 
   /** A WebSocket that knows this network. */
@@ -39,8 +43,8 @@ export class Network {
       constructor(url: string | URL, protocols?: string | string[]) {
         if (!network.up) throw new TypeError("The network is cut");
         super(url, protocols);
-        network.#open.add(this);
-        this.addEventListener("close", () => network.#open.delete(this));
+        network.#sockets.add(this);
+        this.addEventListener("close", () => network.#sockets.delete(this));
       }
     };
   }

@@ -130,6 +130,16 @@ shows("shows what arrives, and what was marked elsewhere, on an open panel", asy
   await page.locator("tidings-bell .item:not(.unread)").getByText("First").waitFor();
 });
 
+shows("loads the inbox anew when the cursor could not be used", async ({ gateway, page }) => {
+  gateway.send({ title: "Read meanwhile" });
+  await bell(page).click();
+  await page.locator("tidings-bell .item.unread").getByText("Read meanwhile").waitFor();
+  // while nobody was told
+  gateway.states.set("1", "read");
+  gateway.tell({ op: "reset", reason: "retention", cursor: gateway.cursor });
+  await page.locator("tidings-bell .item:not(.unread)").getByText("Read meanwhile").waitFor();
+});
+
 shows("takes titles for text and follows no link that runs", async ({ gateway, page }) => {
   gateway.send({
     title: "<img src=x onerror=document.title='harmed'>",

@@ -69,6 +69,11 @@ shows("goes over each transport that is forced, with the cursor kept", async (pa
     await toast(page, "2").locator(".icon").first().click();
     assert.match((await member(page, "2").locator(".cursor code").textContent())!, /^[0-9a-z]+-\d+/);
   }
+  // each frame, in both directions, and no token for whoever looks over a shoulder
+  const frames = member(page, "2").locator(".frames");
+  await frames.locator("li.in").getByText('{"op":"items"').first().waitFor();
+  await frames.locator("li.out").getByText('{"op":"ack"').first().waitFor();
+  await frames.locator("li.out").getByText('{"op":"hello","token":"…"').first().waitFor();
 });
 
 shows("delivers what was missed while the network was cut, and while the tab was closed", async (page) => {

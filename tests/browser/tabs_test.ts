@@ -11,7 +11,7 @@ function shows(
   Deno.test(`in Chromium: ${name}`, async () => {
     const gateway = await new ScriptedGateway().start();
     try {
-      await serveBell(gateway, 'token-url="/token" toast-seconds="60"');
+      await serveBell(gateway, 'token-url="/token" toast-seconds="60" sound="/ding.mp3"');
       await using browser = await startBrowser();
       await run(gateway, await browser.context());
     } finally {
@@ -24,9 +24,15 @@ function shows(
 async function tab(context: BrowserContext, gateway: ScriptedGateway): Promise<Page> {
   const page = await context.newPage();
   await page.addInitScript(() => {
-    const told: string[] = [];
-    Object.assign(globalThis, { told });
-    addEventListener("tidings-item", (event) => told.push((event as CustomEvent).detail.id));
+    const [told, sounds]: string[][] = [[], []];
+    class Silence {
+      constructor(address: string) {
+        sounds!.push(address);
+      }
+      play = () => Promise.resolve();
+    }
+    Object.assign(globalThis, { told, sounds, Audio: Silence });
+    addEventListener("tidings-item", (event) => told!.push((event as CustomEvent).detail.id));
   });
   await page.goto(gateway.url);
   await page.locator("tidings-bell .dot").waitFor({ state: "detached" });
@@ -38,7 +44,7 @@ const hears = (page: Page, count: number) =>
   page.waitForFunction((count) => (globalThis as never as { told: string[] }).told.length === count, count);
 const toasts = (page: Page) => page.locator("tidings-bell .toast").count();
 
-shows("all tabs share one connection, one toast and the same badge", async (gateway, context) => {
+shows("all tabs share one connection, one toast, one sound and the same badge", async (gateway, context) => {
   const pages = [await tab(context, gateway), await tab(context, gateway), await tab(context, gateway)];
   assert.equal(gateway.begun.websocket, 1);
   gateway.send({ title: "To all of them" });
@@ -48,6 +54,10 @@ shows("all tabs share one connection, one toast and the same badge", async (gate
   }
   const shown = await Promise.all(pages.map(toasts));
   assert.equal(shown.reduce((sum, count) => sum + count), 1, `toasts: ${shown}`);
+  const sounds = await Promise.all(
+    pages.map((page) => page.evaluate(() => (globalThis as never as { sounds: string[] }).sounds)),
+  );
+  assert.deepEqual(sounds.flat(), ["/ding.mp3"]);
   await pages[2]!.locator("tidings-bell .bell").click();
   await pages[2]!.getByRole("button", { name: "Mark all as read" }).click();
   for (const page of pages) await page.locator("tidings-bell .badge").waitFor({ state: "detached" });

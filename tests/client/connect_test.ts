@@ -172,6 +172,20 @@ shows("a refused upgrade leads to SSE, with no notification lost", async (gatewa
   told.client.close();
 });
 
+shows("an upgrade that is swallowed leads to SSE as soon as its time is over", async (gateway) => {
+  gateway.misbehaviour = { swallowUpgrade: true };
+  const clock = manualClock();
+  const told = new Told(gateway, { clock });
+  await told.until(() => told.states.includes("connecting"));
+  clock.advance(2_499);
+  assert.equal(told.client.snapshot.state, "connecting");
+  clock.advance(1);
+  await told.live("sse");
+  gateway.send();
+  await told.until(() => told.items.length === 1);
+  told.client.close();
+});
+
 shows(
   "an upgrade that is accepted and then mute, and events that are buffered, lead to long-poll",
   async (gateway) => {

@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Duplex } from "node:stream";
 import { type WebSocket, WebSocketServer } from "ws";
 import { claims } from "../../src/client/credentials.ts";
 import type { Item } from "../../src/notification.ts";
@@ -22,6 +23,8 @@ interface Session {
 export interface Misbehaviour {
   /** Answers an upgrade like a proxy that knows none. */
   refuseUpgrade?: boolean;
+  /** Answers an upgrade with nothing at all. */
+  swallowUpgrade?: boolean;
   /** Takes the upgrade, or the request for events, and says nothing. */
   muteWebsocket?: boolean;
   muteSse?: boolean;
@@ -54,6 +57,7 @@ export class ScriptedGateway {
   readonly begun: Record<string, number> = { websocket: 0, sse: 0, longpoll: 0 };
   #polls = new Set<() => void>();
   #waiters = new Set<() => void>();
+  readonly #swallowed = new Set<Duplex>();
   readonly #server: Server;
   readonly #sockets = new WebSocketServer({ noServer: true });
   url = "";
@@ -63,6 +67,11 @@ export class ScriptedGateway {
     this.#server.on("upgrade", (request, socket, head) => {
       if (this.misbehaviour.refuseUpgrade || this.misbehaviour.page !== undefined) {
         socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+        return;
+      }
+      if (this.misbehaviour.swallowUpgrade) {
+        this.#swallowed.add(socket);
+        socket.on("close", () => this.#swallowed.delete(socket));
         return;
       }
       this.#sockets.handleUpgrade(request, socket, head, (ws) => this.#websocket(request, ws));
@@ -77,6 +86,7 @@ export class ScriptedGateway {
 
   async stop(): Promise<void> {
     for (const ws of this.#sockets.clients) ws.terminate();
+    for (const socket of this.#swallowed) socket.destroy();
     this.#server.closeAllConnections();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
