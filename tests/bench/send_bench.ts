@@ -4,14 +4,10 @@
  * round, on empty tables, and counts with its median.
  * @module
  */
-import { execFile } from "node:child_process";
-import { readdir, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { promisify } from "node:util";
 import type postgres from "postgres";
 import { testCluster } from "../helpers/database.ts";
 import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
+import { pgbench } from "./pgbench.ts";
 
 const CLIENTS = 64;
 const SECONDS = 3;
@@ -124,48 +120,10 @@ async function rounds(
       } else await sql`delete from tidings.notification`;
       await sql`vacuum tidings.notification`;
       await sql`checkpoint`;
-      rates[variant].push(await pgbench(url, STATEMENTS[variant]));
+      rates[variant].push(
+        (await pgbench(url, STATEMENTS[variant], { clients: CLIENTS, seconds: SECONDS })).rate,
+      );
     }
   }
   return rates;
-}
-
-/** Transactions a second. */
-async function pgbench(url: string, statement: string): Promise<number> {
-  const script = join(tmpdir(), `tidings-bench-${Deno.pid}.sql`);
-  await writeFile(script, `${statement}\n`);
-  try {
-    const { stdout } = await promisify(execFile)(await pgbenchPath(), [
-      "-n",
-      "-M",
-      "prepared",
-      "-c",
-      String(CLIENTS),
-      "-j",
-      "2",
-      "-T",
-      String(SECONDS),
-      "-f",
-      script,
-      url,
-    ]);
-    const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
-    if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
-    return rate;
-  } finally {
-    await rm(script);
-  }
-}
-
-/** Debian keeps it beside each server version. */
-async function pgbenchPath(): Promise<string> {
-  const root = "/usr/lib/postgresql";
-  const versions = await readdir(root).catch(() => [] as string[]);
-  const newest = versions.filter((version) => /^\d+$/.test(version)).sort((a, b) => Number(a) - Number(b)).at(
-    -1,
-  );
-  if (newest === undefined) {
-    throw new Error("Cannot measure: pgbench is missing; apt-get install postgresql-contrib");
-  }
-  return join(root, newest, "bin", "pgbench");
 }
