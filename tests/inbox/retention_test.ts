@@ -98,7 +98,9 @@ Deno.test("a cursor from before what retention purged gets its reset", async () 
   const { body: { cursor } } = await poll("now");
   await sql`insert into tidings.notification (topic, created_at) values ('user:ada', now() - interval '2 days')`;
   await sql`insert into tidings.notification (topic) values ('user:ada')`;
-  const before = await poll(cursor);
+  // answered at once, with what the gateway has read by then
+  let before = await poll(cursor);
+  while (before.status === 200 && before.body.items.length < 2) before = await poll(cursor);
   assert.equal(before.status, 200);
   await sql`select tidings.purge('1 day')`;
   await sql`select tidings.send('user:ada', 'after')`;
