@@ -1,6 +1,6 @@
 /**
  * Counting and reading the first page of an inbox: 1 million stored notifications, 100,000 of one person's, all unread, who also
- * follows 100 topics. As statements, and as requests to a gateway with another process's connection.
+ * follows 100 topics. As statements, which have the limits, and as requests to a gateway.
  * @module
  */
 import type postgres from "postgres";
@@ -43,7 +43,9 @@ export const benchmark: Benchmark = {
         return timed(() => sql`select * from tidings.mark('ada', array[${row!.id}::bigint], 'read')`);
       },
     };
-    for (const [name, once] of Object.entries(figures)) report(await measured(name, once, true));
+    for (const [name, once] of Object.entries(figures)) {
+      report(await measured(name, once, !name.startsWith("mark")));
+    }
     await using gateway = await gatewayProcess(database.url);
     const headers = { authorization: `Bearer ${await gateway.token("ada")}` };
     const requests = {
@@ -57,7 +59,7 @@ export const benchmark: Benchmark = {
             const response = await fetch(gateway.url + path, { headers });
             const text = await response.text();
             if (response.status !== 200) throw new Error(`${path} answered ${response.status}: ${text}`);
-          }), true),
+          }), false),
       );
     }
     report(
