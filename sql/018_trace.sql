@@ -65,9 +65,9 @@ language sql volatile security definer set search_path = '' as $$
   select ((select count(*) from passages) + (select count(*) from readings))::integer
 $$;
 
--- What became of one notification for one person, in the order of time. `event`: committed, delivered, acknowledged, marked,
+-- What became of one notification for one person, kind by kind. `event`: committed, delivered, acknowledged, marked,
 -- push … (tidings.push_story), or not delivered; `detail` says by which session and transport, or the reason.
-create function tidings.trace(notification_id bigint, user_id text)
+create function tidings.trace_events(notification_id bigint, user_id text)
 returns table (at timestamptz, event text, session_id text, detail text)
 language plpgsql stable security definer set search_path = '' as $$
 #variable_conflict use_variable
@@ -92,7 +92,7 @@ begin
                  where p.instance = g.instance and p.at >= n.created_at - interval '1 minute'
                    and tidings.behind(p.place, n.xid, n.id)) as passed_at
     from tidings.reading g
-    where g.user_id = trace.user_id and n.topic = any (g.topics) and not tidings.behind(g.since, n.xid, n.id)
+    where g.user_id = trace_events.user_id and n.topic = any (g.topics) and not tidings.behind(g.since, n.xid, n.id)
     order by g.opened_at
   loop
     if tidings.behind(s.sent, n.xid, n.id)
@@ -107,8 +107,8 @@ begin
     end if;
   end loop;
 
-  select * into i from tidings.inbox b where b.user_id = trace.user_id;
-  select * into r from tidings.receipt c where c.user_id = trace.user_id and c.notification_id = trace.notification_id;
+  select * into i from tidings.inbox b where b.user_id = trace_events.user_id;
+  select * into r from tidings.receipt c where c.user_id = trace_events.user_id and c.notification_id = trace_events.notification_id;
   meant := tidings.was_sent_to(user_id, n.topic, n.xid, n.id);
   state := coalesce(r.state, tidings.state_of(i, n.xid, n.id));
   if meant and not n.transient and state > 'unseen' then
@@ -124,17 +124,26 @@ begin
       when tidings.may_subscribe(user_id, n.topic) is false then 'no right: the policy refuses ' || n.topic
       when not meant and n.topic like 'user:%' then 'it was sent to somebody else'
       when not meant and exists (
-        select from tidings.subscription u where u.user_id = trace.user_id and u.topic = n.topic)
+        select from tidings.subscription u where u.user_id = trace_events.user_id and u.topic = n.topic)
         then 'it was sent before the person followed ' || n.topic || ', or after they ceased to'
       when not meant then 'the person did not follow ' || n.topic || ', and no session of theirs had asked for it'
       when tidings.hidden(tidings.in_app_rules(user_id), n.topic, n.type) then 'muted by the person''s preferences'
       when n.expires_at <= pg_catalog.now() then 'expired at ' || n.expires_at
-      when exists (select from tidings.session e where e.user_id = trace.user_id)
+      when exists (select from tidings.session e where e.user_id = trace_events.user_id)
         then 'a session is open, and nothing is known of it having got that far'
       else 'nobody was connected' || case when n.transient then ', and it is transient' else '; it waits in the inbox' end
     end;
   end if;
 end $$;
+
+-- The same in the order of time; what has none comes last.
+create function tidings.trace(notification_id bigint, user_id text)
+returns table (at timestamptz, event text, session_id text, detail text)
+language sql stable security definer set search_path = '' as $$
+  select e.at, e.event, e.session_id, e.detail
+  from tidings.trace_events(notification_id, user_id) with ordinality e(at, event, session_id, detail, place)
+  order by e.at, e.place
+$$;
 
 comment on function tidings.trace(bigint, text) is
   'Why did it not arrive? What became of a notification for a person: committed, delivered, acknowledged, marked, pushed, or why not.';

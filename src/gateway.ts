@@ -5,7 +5,6 @@
 import { getLogger } from "@logtape/logtape";
 import type { Context, Next } from "hono";
 import { every } from "hono/combine";
-import { Counter, Gauge, Registry } from "prom-client";
 
 import { assets } from "./api/assets.ts";
 import { BodyBudget } from "./api/body.ts";
@@ -47,6 +46,7 @@ import { createReadings } from "./feed/readings.ts";
 import { createRights } from "./feed/rights.ts";
 import { parseCursor } from "./log/cursor.ts";
 import { createLog } from "./log/log.ts";
+import { createMetrics } from "./metrics.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
 import { retention } from "./database/retention.ts";
 import { createDigestStore } from "./push/digest_store.ts";
@@ -123,6 +123,14 @@ export function createGateway(deps: GatewayDeps): Gateway {
   });
   const presence = config.presence.on ? present : { open: () => NOT_PRESENT };
   const hub = createHub();
+  const metrics = createMetrics(VERSION, {
+    sessions: () => feed.byTransport,
+    topics: () => hub.topics,
+    windowRows: () => hub.window.size,
+    connections: () => server.connections,
+    sinceRead: () => (clock.now() - tail.tailer.health.at) / 1_000,
+    memory: () => Deno.memoryUsage().rss,
+  });
   const tail = createLog({ listenUrl: deps.database.listenUrl, instance }, {
     database,
     store,
@@ -130,10 +138,16 @@ export function createGateway(deps: GatewayDeps): Gateway {
     chance,
     consumer: {
       startAt: (position, horizon) => hub.startAt(position, horizon),
-      advance: (stretch, horizon, seen) => hub.advance(stretch, horizon, seen, clock.now()),
+      advance(stretch, horizon, seen) {
+        metrics.read.inc(stretch.rows.length);
+        hub.advance(stretch, horizon, seen, clock.now());
+      },
     },
     events: {
-      failed: (error) => log.error("Cannot read the log, trying again: {error}", { error }),
+      failed(error) {
+        metrics.failed.inc();
+        log.error("Cannot read the log, trying again: {error}", { error });
+      },
       recovered: () => log.info("Reading the log"),
       waits: (message) => log.warn("{message}", { message }),
       bell: bellReporter(),
@@ -159,6 +173,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     people,
     readings,
     presence,
+    reset: (reason) => metrics.resets.inc({ reason }),
     failed: (error) => log.warn("Cannot read history, trying again: {error}", { error }),
   });
 
@@ -178,27 +193,24 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const budget = new BodyBudget();
   const publications = publishStore(database);
   const publisher = createPublisher(publications, { clock, chance });
-  const sender = createSender({ publisher, clock });
-  let readiness: { at: number; answer: Promise<Readiness> } | undefined;
-  const metrics = new Registry();
-  const pushed = new Counter({
-    name: "tidings_pushes_total",
-    help: "Attempts to push, by kind of device and how they ended",
-    labelNames: ["kind", "outcome"],
-    registers: [metrics],
+  const sender = createSender({
+    publisher: {
+      async publish(request) {
+        const published = await publisher.publish(request);
+        if (!published.replayed) metrics.published.inc(request.count);
+        return published;
+      },
+    },
+    clock,
   });
+  let readiness: { at: number; answer: Promise<Readiness> } | undefined;
   const pushes = createPushes({
     config: config.push,
     keep: config.retention,
     sql: database.sql,
     clock,
     chance,
-    onOutcome: (kind, { kind: outcome }) => pushed.inc({ kind, outcome }),
-  });
-  const scheduled = new Counter({
-    name: "tidings_scheduled_total",
-    help: "Scheduled notifications that were sent",
-    registers: [metrics],
+    onOutcome: (kind, { kind: outcome }) => metrics.pushed.inc({ kind, outcome }),
   });
   const transport: TransportDeps = {
     feed,
@@ -242,11 +254,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     failed: (error) => log.error("A STOMP session failed: {error}", { error }),
   });
 
-  measure(metrics);
   const app = createApp({
     version: VERSION,
     clock,
-    metrics,
+    metrics: metrics.registry,
     openMetrics: config.dev,
     ready,
     authenticate: every(authenticate(credentials), async (c: Context<AuthEnv>, next: Next) => {
@@ -309,7 +320,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
       store: createScheduleStore(database.sql),
       clock,
       chance,
-      onSent: (count) => scheduled.inc(count),
+      onSent: (count) => metrics.scheduled.inc(count),
     }),
     ...(config.presence.on ? [present] : []),
     readings,
@@ -382,33 +393,10 @@ export function createGateway(deps: GatewayDeps): Gateway {
     return { ok: Object.values(checks).every((check) => check === "ok"), checks };
   }
 
-  function measure(registers: Registry): void {
-    const gauges: [name: string, help: string, value: () => number][] = [
-      ["tidings_sessions", "Connected clients", () => feed.sessions],
-      ["tidings_topics", "Topics that somebody is on", () => hub.topics],
-      ["tidings_window_rows", "Notifications in memory", () => hub.window.size],
-      ["tidings_connections", "Open connections", () => server.connections],
-      [
-        "tidings_log_read_seconds",
-        "Since the log was last read",
-        () => (clock.now() - tail.tailer.health.at) / 1_000,
-      ],
-    ];
-    for (const [name, help, value] of gauges) {
-      new Gauge({
-        name,
-        help,
-        registers: [registers],
-        collect() {
-          this.set(value());
-        },
-      });
-    }
-  }
-
   function bellReporter(): (alive: boolean) => void {
     let last: boolean | undefined;
     return (alive) => {
+      metrics.bell.set(alive ? 1 : 0);
       if (alive !== last && (last !== undefined || !alive)) {
         if (alive) log.info("The bell rings again");
         else {log.warn(

@@ -4,7 +4,7 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
-import type { InboxStore, State } from "../database/inbox_store.ts";
+import type { InboxPage, InboxStore, State } from "../database/inbox_store.ts";
 import { TidingsError } from "../errors.ts";
 import { exactItemOf } from "../log/row.ts";
 import { PATHS } from "../protocol.ts";
@@ -13,6 +13,9 @@ import { documented, problems, SECURED } from "./openapi.ts";
 
 /** Rows of a page. */
 export const INBOX_PAGE = { usual: 20, most: 200 } as const;
+
+/** How often at most it is looked further for one page. */
+const LOOKS = 3;
 
 /** The states that each filter stands for. */
 const FILTERS = {
@@ -99,7 +102,8 @@ export function inboxRoutes(deps: { store: InboxStore; budget: BodyBudget }): Op
             schema: z.object({
               items: z.array(itemSchema),
               next: z.string().optional().openapi({
-                description: "The `before` of the next page; absent on the last",
+                description:
+                  "The `before` of the next page; absent on the last. A filter may leave a page short, or empty, that has a next",
               }),
             }).openapi("InboxPage"),
           },
@@ -145,19 +149,25 @@ export function inboxRoutes(deps: { store: InboxStore; budget: BodyBudget }): Op
     .openapi(page, async (c) => {
       const { user } = c.get("identity");
       const { state, topic, type, before, limit } = c.req.valid("query");
-      const rows = await store.page(user, {
-        states: FILTERS[state],
-        ...(topic === undefined ? {} : { topic }),
-        ...(type === undefined ? {} : { type }),
-        ...(before === undefined ? {} : { before: await place(user, before) }),
-        rows: limit + 1,
-      });
-      const items = rows.slice(0, limit).map((row) => ({ ...exactItemOf(row), state: row.state }));
-      const last = rows[limit - 1];
+      const rows: InboxPage["rows"] = [];
+      let next = before === undefined ? undefined : await place(user, before);
+      // Where a filter leaves little it is looked further, but not for ever: the next page goes on from there.
+      for (let look = 0; look < LOOKS; look++) {
+        const found = await store.page(user, {
+          states: FILTERS[state],
+          ...(topic === undefined ? {} : { topic }),
+          ...(type === undefined ? {} : { type }),
+          ...(next === undefined ? {} : { before: next }),
+          rows: limit - rows.length,
+        });
+        rows.push(...found.rows);
+        next = found.next;
+        if (next === undefined || rows.length >= limit) break;
+      }
       c.header("Cache-Control", "no-store");
       return c.json({
-        items,
-        ...(rows.length > limit && last !== undefined ? { next: `${last.id}.${last.xid}` } : {}),
+        items: rows.map((row) => ({ ...exactItemOf(row), state: row.state })),
+        ...(next === undefined ? {} : { next: `${next.id}.${next.xid}` }),
       } as never, 200);
     })
     .openapi(count, async (c) => {

@@ -50,7 +50,9 @@ export interface Sender {
 export const SEND_RATE: Readonly<RateLimits> = { perSecond: 1_000, burst: 20_000 };
 
 /** A sender over a publisher. */
-export function createSender(deps: { publisher: Publisher; clock: Clock; rate?: RateLimits }): Sender {
+export function createSender(
+  deps: { publisher: Pick<Publisher, "publish">; clock: Clock; rate?: RateLimits },
+): Sender {
   const take = tokenBuckets(deps.rate ?? SEND_RATE, deps.clock);
   return {
     read(input) {

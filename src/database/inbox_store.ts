@@ -60,6 +60,13 @@ export interface InboxFilter {
   rows: number;
 }
 
+/** A page of the inbox. */
+export interface InboxPage {
+  rows: (Row & { state: State })[];
+  /** The `before` of the next page; absent on the last. A page may hold few rows, or none, and still have a next. */
+  next?: { xid: string; id: string };
+}
+
 /** What to mark: exactly one of the first three. */
 export interface MarkRequest {
   ids?: readonly string[];
@@ -106,7 +113,7 @@ export interface InboxStore {
   count(user: string): Promise<InboxCount>;
   /** @throws {TidingsError} `not_found` when one is not in the person's inbox */
   mark(user: string, request: MarkRequest): Promise<InboxCount>;
-  page(user: string, filter: InboxFilter): Promise<(Row & { state: State })[]>;
+  page(user: string, filter: InboxFilter): Promise<InboxPage>;
   /** The xid of a notification of this inbox; undefined when it is not in it. */
   placeOf(user: string, id: string): Promise<string | undefined>;
   /** @returns whether it is new @throws {TidingsError} `invalid_request`, `conflict` */
@@ -177,19 +184,27 @@ export function createInboxStore(database: Pick<Database, "query">): InboxStore 
     },
     async page(user, { states, topic, type, before, rows }) {
       const [row] = await named(
-        database.query<{ entries: [...Entry, State][] | null }>((sql) =>
-          sql`select tidings.read_inbox(${user}, ${`{${states.join()}}`}::text::text[], ${topic ?? null}, ${
-            type ?? null
-          },
-          ${before?.xid ?? LAST}::text::xid8, ${
-            before?.id ?? LAST
-          }::text::bigint, ${rows}, ${PAGE_BYTES}) as entries`
+        database.query<
+          { entries: [...Entry, State][] | null; next_xid: string | null; next_id: string | null }
+        >(
+          (sql) =>
+            sql`select entries, next_xid, next_id
+              from tidings.inbox_page(${user}, ${`{${states.join()}}`}::text::text[], ${topic ?? null}, ${
+              type ?? null
+            },
+              ${before?.xid ?? LAST}::text::xid8, ${
+              before?.id ?? LAST
+            }::text::bigint, ${rows}, ${PAGE_BYTES})`,
         ),
       );
-      return (row?.entries ?? []).map((entry) => {
-        const state = entry[14];
-        return { ...toRow(entry.slice(0, 14) as Entry), state };
-      });
+      const { entries, next_xid: xid, next_id: id } = row!;
+      return {
+        rows: (entries ?? []).map((entry) => {
+          const state = entry[14];
+          return { ...toRow(entry.slice(0, 14) as Entry), state };
+        }),
+        ...(xid === null || id === null ? {} : { next: { xid, id } }),
+      };
     },
     async placeOf(user, id) {
       const [row] = await named(

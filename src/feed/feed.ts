@@ -11,16 +11,10 @@ import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
 import { createGate } from "./gate.ts";
 import type { Hub } from "./hub.ts";
+import type { Followed } from "./interests.ts";
 import type { Readings } from "./readings.ts";
 import { NOT_PRESENT, type Presence, type PresenceHold, presenceTopic } from "./presence.ts";
-import {
-  type Control,
-  type Followed,
-  type History,
-  Session,
-  type SessionDeps,
-  type Sink,
-} from "./session.ts";
+import { type Control, type History, Session, type SessionDeps, type Sink } from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 
 /** Where a client begins. */
@@ -104,6 +98,8 @@ export interface Feed extends Service {
   /** Whether it is stopping: nobody is let in. */
   readonly draining: boolean;
   readonly sessions: number;
+  /** The same, by transport. */
+  readonly byTransport: ReadonlyMap<string, number>;
 }
 
 const PLAUSIBLE_WAIT = 5_000;
@@ -142,6 +138,8 @@ export function createFeed(
     readings?: Pick<Readings, "opened">;
     /** Absent: nobody is told who is here. */
     presence?: Pick<Presence, "open">;
+    /** A client's cursor could not be used. */
+    reset?(reason: ResetReason): void;
     failed(error: unknown): void;
   },
 ): Feed {
@@ -150,6 +148,7 @@ export function createFeed(
   const history = createHistory(store, readers);
   const open = new Map<Session, Reconnectable>();
   const users = new Map<string, number>();
+  const byTransport = new Map<string, number>();
   let reserved = 0;
   let draining = false;
 
@@ -240,6 +239,7 @@ export function createFeed(
     hub,
     history,
     control: deps.control,
+    ...(deps.reset === undefined ? {} : { reset: deps.reset }),
     failed(error) {
       if (!(error instanceof HistoryChanged)) deps.failed(error);
     },
@@ -253,6 +253,7 @@ export function createFeed(
     get draining() {
       return draining;
     },
+    byTransport,
     get sessions() {
       return open.size;
     },
@@ -284,14 +285,18 @@ export function createFeed(
         );
         session.issuedAt = request.issuedAt;
         entry.admit(session, personal);
-        deps.readings?.opened(session, request.user, request.client?.transport ?? "stomp");
+        const transport = request.client?.transport ?? "stomp";
+        deps.readings?.opened(session, request.user, transport);
+        byTransport.set(transport, (byTransport.get(transport) ?? 0) + 1);
         open.set(session, sink);
         const presence = hold(session, request);
         session.onEnd(() => {
           open.delete(session);
+          byTransport.set(transport, byTransport.get(transport)! - 1);
           release();
           presence.close();
         });
+        if (reset !== undefined) deps.reset?.(reset);
         opened = reset === undefined ? { session, presence } : { session, presence, reset };
       } catch (error) {
         entry?.turnBack();

@@ -25,7 +25,8 @@ import { isControl, itemOf, type Row } from "../log/row.ts";
 import type { InboxCount } from "../protocol.ts";
 import type { Entry, People } from "./feed.ts";
 import type { Hub, Subscriber } from "./hub.ts";
-import type { Followed, Session } from "./session.ts";
+import type { Followed } from "./interests.ts";
+import type { Session } from "./session.ts";
 import { ALL, userTopic } from "./topic.ts";
 import { revoke, signedOut, signOut, WITHDRAWALS } from "./withdrawal.ts";
 
@@ -54,6 +55,8 @@ export interface Crowd extends People {
 /** Milliseconds until changed counts are told; with many people longer, so that it stays a small part of the work. */
 const TELL = { least: 50, perPerson: 0.05, most: 2_000 } as const;
 const RETRY = 1_000;
+/** Milliseconds that a question for the counts waits for what is being read. */
+const PATIENCE = 5_000;
 const ALL_WITHIN = 2_000;
 /** Rows of the window that are added up after a read; with more it is read again. */
 const CATCH_UP = 1_000;
@@ -149,7 +152,7 @@ export function createPeople(deps: PeopleDeps): Crowd {
   return {
     enter,
     async count(user) {
-      return people.get(user)?.count ?? await deps.store.count(user);
+      return await people.get(user)?.settled() ?? await deps.store.count(user);
     },
     told(session, count) {
       const person = bySession.get(session);
@@ -204,7 +207,7 @@ class Person implements Subscriber {
   #rules: HiddenRules | undefined;
   #begun = 0;
   #applied = 0;
-  #reading = false;
+  #reading: Promise<void> | undefined;
   #again = false;
   #cancelExpiry: () => void = () => undefined;
 
@@ -282,12 +285,21 @@ class Person implements Subscriber {
   /** Reads anew, soon; once for all who ask meanwhile. */
   reload(): void {
     this.#again = true;
-    if (this.#reading || this.#ended.signal.aborted) return;
-    this.#reading = true;
-    this.#read().finally(() => {
-      this.#reading = false;
+    if (this.#reading !== undefined || this.#ended.signal.aborted) return;
+    this.#reading = this.#read().finally(() => {
+      this.#reading = undefined;
       this.#changed(this);
     });
+  }
+
+  /** The counts once what is being read is read; undefined when that takes long. */
+  async settled(): Promise<InboxCount | undefined> {
+    if (this.#reading === undefined) return this.count;
+    const late = new AbortController();
+    const patience = this.#deps.clock.sleep(PATIENCE, late.signal).catch(() => undefined);
+    await Promise.race([this.#reading, patience]);
+    late.abort();
+    return this.#reading === undefined ? this.count : undefined;
   }
 
   /** Everybody has to: not all at once. */
@@ -298,7 +310,7 @@ class Person implements Subscriber {
   /** Tells the sessions that were told otherwise. What is being read anew is told after that. */
   tell(): void {
     const { count } = this;
-    if (count === undefined || this.#reading) return;
+    if (count === undefined || this.#reading !== undefined) return;
     for (const [session, last] of this.sessions) {
       if (last?.unread === count.unread && last.unseen === count.unseen) continue;
       this.sessions.set(session, count);

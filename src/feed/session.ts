@@ -19,6 +19,7 @@ import { Batch } from "../log/batch.ts";
 import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../log/cursor.ts";
 import { isControl, type Row } from "../log/row.ts";
 import type { Hub, Subscriber } from "./hub.ts";
+import { type Followed, Interests } from "./interests.ts";
 import { presenceTopic } from "./presence.ts";
 
 /** Where a session's output goes; a transport. Its methods must neither throw nor wait. */
@@ -58,18 +59,11 @@ export interface SessionDeps {
   control: Control;
   /** Rows of one page. */
   page: number;
+  /** Its cursor could not be used. */
+  reset?(reason: ResetReason): void;
   /** A failed history read; the session tries again after a pause. */
   failed(error: unknown): void;
   pause(attempt: number, signal: AbortSignal): Promise<void>;
-}
-
-/** A topic that was followed from a definite place on, and perhaps up to another: what is outside of that does not count. */
-export interface Followed {
-  /** Which following of it this is; absent where the session asked for the topic itself. */
-  id?: string;
-  topic: string;
-  since?: Cursor;
-  until?: Cursor;
 }
 
 interface Backfill {
@@ -80,22 +74,13 @@ interface Backfill {
   resolve: () => void;
 }
 
-/** Topics whose end of following is remembered. */
-const UNFOLLOWED = 1_000;
-
 /** One client's reading. */
 export class Session implements Subscriber {
   /** Unique over all gateways. */
   readonly id = crypto.randomUUID();
   readonly #deps: SessionDeps;
   readonly #sink: Sink;
-  readonly #topics = new Set<string>();
-  /** Topics that are its own because the person follows them, not because it asked for them. */
-  readonly #followed = new Set<string>();
-  /** Which stretches of a topic count, until the position is past their bounds. */
-  readonly #stretches = new Map<string, Omit<Followed, "topic">[]>();
-  /** Where it was when topics were no longer followed: a following that begins earlier than that begins there. */
-  readonly #unfollowed = new Map<string, Cursor>();
+  readonly #interests: Interests;
   #closed = false;
   /** Made when it is asked for: most sessions never are. */
   #abort: AbortController | undefined;
@@ -116,11 +101,10 @@ export class Session implements Subscriber {
   #opened = false;
   /** Another history began before it was opened. */
   #missed = false;
-  /** Counts changes of its topics: a page that was read for others is read again. */
-  #changes = 0;
   /** Counts resets: what was read before one is void. */
   #resets = 0;
   #backfills: Backfill[] = [];
+  #hold: Promise<void> | undefined;
   #horizon: number;
   /** What the person does not want to see, when they said so. */
   screen: ((row: Row) => boolean) | undefined;
@@ -140,9 +124,10 @@ export class Session implements Subscriber {
     this.#start = start;
     this.#position = start;
     this.#horizon = deps.hub.horizon;
+    this.#interests = new Interests(deps.hub, this);
     deps.hub.watch(this);
-    for (const { topic, since } of topics) this.#join(topic, since);
-    for (const stretch of followed) this.#joinFollowed(stretch);
+    this.subscribe(topics);
+    for (const stretch of followed) this.#interests.follow(stretch, start);
   }
 
   /** Begins to deliver. */
@@ -153,11 +138,11 @@ export class Session implements Subscriber {
   }
 
   get topics(): readonly string[] {
-    return [...this.#topics];
+    return this.#interests.topics;
   }
 
   has(topic: string): boolean {
-    return this.#topics.has(topic);
+    return this.#interests.has(topic);
   }
 
   get closed(): boolean {
@@ -195,7 +180,7 @@ export class Session implements Subscriber {
 
   /** Grows whenever its topics change. */
   get revision(): number {
-    return this.#changes;
+    return this.#interests.revision;
   }
 
   /** Whether the hub delivers to it. */
@@ -217,26 +202,16 @@ export class Session implements Subscriber {
 
   /** Adds topics from the session's position on; those of `since`, from there (a place that is not reached yet). */
   subscribe(topics: Iterable<Omit<Followed, "until">>): void {
-    for (const { topic, since } of topics) this.#join(topic, since);
+    for (const { topic, since } of topics) this.#interests.ask(topic, this.position, since);
   }
 
   unsubscribe(topics: Iterable<string>): void {
-    for (const topic of topics) {
-      if (!this.#topics.delete(topic)) continue;
-      this.#changes++;
-      this.#followed.delete(topic);
-      this.#stretches.delete(topic);
-      this.#deps.hub.leave(topic, this);
-    }
+    for (const topic of topics) this.#interests.drop(topic);
   }
 
   /** The person follows from `since` on. What the session asked for itself stays as it is. */
   follow(id: string, topic: string, since: Cursor): void {
-    if (this.#topics.has(topic)) {
-      const stretches = this.#stretches.get(topic);
-      if (!this.#followed.has(topic) || stretches === undefined) return;
-      if (stretches.some((one) => one.id === id || one.until === undefined)) return;
-    }
+    if (!this.#interests.lacks(id, topic)) return;
     this.#position = this.position;
     this.#backfills.push({ topics: [topic], since, followed: id, resolve: () => {} });
     this.#catchUp();
@@ -247,21 +222,9 @@ export class Session implements Subscriber {
    * @returns up to where the client has been given the topic, be it behind `until` or not
    */
   unfollow(id: string, topic: string, until: Cursor): Cursor {
-    // Who opened after the unfollow never went beyond its end; the client may have before, up to where it goes on.
-    if (!this.#followed.has(topic)) return this.#start;
-    const ends = (one: Omit<Followed, "topic">) =>
-      one.until === undefined && (one.id === undefined || one.id === id);
-    const stretches = this.#stretches.get(topic) ?? [{}];
-    if (!stretches.some(ends)) return this.#start;
-    this.#stretches.set(topic, stretches.map((one) => ends(one) ? { ...one, until } : one));
     const { position } = this;
-    this.#unfollowed.delete(topic);
-    this.#unfollowed.set(topic, position);
-    if (this.#unfollowed.size > UNFOLLOWED) {
-      this.#unfollowed.delete(this.#unfollowed.keys().next().value!);
-    }
-    this.#settleStretches();
-    return position;
+    // Who opened after the unfollow never went beyond its end; the client may have before, up to where it goes on.
+    return this.#interests.unfollow(id, topic, until, position) ? position : this.#start;
   }
 
   /**
@@ -274,6 +237,14 @@ export class Session implements Subscriber {
       this.#backfills.push({ topics, since, resolve });
       this.#catchUp();
     });
+  }
+
+  /** Delivers nothing more until this has settled, which must not reject. */
+  holdFor(work: Promise<void>): void {
+    this.#position = this.position;
+    const before = this.#hold;
+    this.#hold = before === undefined ? work : before.then(() => work);
+    this.#catchUp();
   }
 
   /** The sink can take more. */
@@ -310,7 +281,7 @@ export class Session implements Subscriber {
     }
     mine = this.#sift(mine);
     if (mine.rows.length > 0 && !this.#emit(mine)) this.#catchUp();
-    else this.#settleStretches();
+    else this.#settle();
   }
 
   /** From the hub: another history began. */
@@ -324,7 +295,7 @@ export class Session implements Subscriber {
     this.#closed = true;
     this.#abort?.abort();
     this.#deps.hub.unwatch(this);
-    for (const topic of this.#topics) this.#deps.hub.leave(topic, this);
+    this.#interests.leave();
     for (const { resolve } of this.#backfills.splice(0)) resolve();
     for (const run of this.#endings.splice(0)) run();
     this.#drained?.();
@@ -337,85 +308,32 @@ export class Session implements Subscriber {
     this.#sink.close(error);
   }
 
-  #join(topic: string, since?: Cursor): void {
-    this.#followed.delete(topic);
-    this.#stretches.delete(topic);
-    if (since !== undefined && !covers(this.position, since)) this.#stretches.set(topic, [{ since }]);
-    if (this.#topics.has(topic)) return;
-    this.#changes++;
-    this.#topics.add(topic);
-    this.#deps.hub.join(topic, this);
-  }
-
-  #joinFollowed({ id, topic, since, until }: Followed): void {
-    if (this.#topics.has(topic) && !this.#followed.has(topic)) return;
-    if (until !== undefined && covers(this.position, until)) return;
-    const fresh = !this.#topics.has(topic);
-    const stretches = fresh ? [] : this.#stretches.get(topic) ?? [{}];
-    this.#stretches.set(topic, [...stretches, {
-      ...(id === undefined ? {} : { id }),
-      ...(since === undefined ? {} : { since }),
-      ...(until === undefined ? {} : { until }),
-    }]);
-    this.#followed.add(topic);
-    if (fresh) {
-      this.#changes++;
-      this.#topics.add(topic);
-      this.#deps.hub.join(topic, this);
-    }
-  }
-
-  #isEnding(topic: string): boolean {
-    return this.#stretches.get(topic)?.every(({ until }) => until !== undefined) ?? false;
-  }
-
   /** Drops what is outside of the topics' stretches, and what the person does not want to see. */
   #sift(batch: Batch): Batch {
     const { screen } = this;
-    const mine = this.#stretches.size > 0 ? batch.filter((row) => this.#counts(row)) : batch;
+    const mine = this.#interests.bounded ? batch.filter((row) => this.#interests.counts(row)) : batch;
     return screen === undefined ? mine : mine.filter((row) => isControl(row) || !screen(row));
   }
 
-  #counts(row: Row): boolean {
-    return this.#stretches.get(row.topic)?.some(({ since, until }) =>
-      (since === undefined || !isBehind(since, row)) && (until === undefined || isBehind(until, row))
-    ) ?? true;
-  }
-
-  /** Forgets bounds that the position is past, and leaves topics that ended before it. */
-  #settleStretches(): void {
-    if (this.#stretches.size === 0) return;
-    const { position } = this;
-    for (const [topic, stretches] of this.#stretches) {
-      const left = stretches.filter(({ until }) => until === undefined || !covers(position, until));
-      if (left.length === 0) this.unsubscribe([topic]);
-      else if (
-        left.every(({ since, until }) =>
-          until === undefined && (since === undefined || covers(position, since))
-        )
-      ) {
-        this.#stretches.delete(topic);
-      } else this.#stretches.set(topic, left);
-    }
+  /** Forgets bounds that it is past. */
+  #settle(): void {
+    if (this.#interests.bounded) this.#interests.settle(this.position);
   }
 
   /** Begins again at the hub's position. */
   #reset(reason: ResetReason): void {
     const { hub } = this.#deps;
     this.#resets++;
+    this.#deps.reset?.(reason);
     this.#position = hub.position;
     this.#start = hub.position;
     this.#ahead = undefined;
-    if (reason === "history") {
-      for (const topic of this.#stretches.keys()) if (this.#isEnding(topic)) this.unsubscribe([topic]);
-      this.#stretches.clear();
-      this.#unfollowed.clear();
-    }
+    if (reason === "history") this.#interests.startOver();
     this.#horizon = hub.horizon;
     for (const { topics, followed, resolve } of this.#backfills.splice(0)) {
       for (const topic of topics) {
-        if (followed === undefined) this.#join(topic);
-        else this.#joinFollowed({ id: followed, topic });
+        if (followed === undefined) this.#interests.ask(topic, this.position);
+        else this.#interests.follow({ id: followed, topic }, this.position);
       }
       resolve();
     }
@@ -467,13 +385,19 @@ export class Session implements Subscriber {
     try {
       while (!this.closed && this.#position !== undefined) {
         if (this.#full) await this.#drain();
+        if (this.#hold !== undefined) {
+          const hold = this.#hold;
+          this.#hold = undefined;
+          await hold;
+          continue;
+        }
         const next = this.#backfills.shift();
         if (next !== undefined) {
           await this.#fill(next);
           next.resolve();
           continue;
         }
-        this.#settleStretches();
+        this.#settle();
         const after = this.#position;
         if (covers(after, hub.position)) {
           this.#position = undefined;
@@ -481,10 +405,10 @@ export class Session implements Subscriber {
           this.#sink.live?.();
           return;
         }
-        const changes = this.#changes;
-        const page = await this.#page(after, hub.position, (row) => this.#topics.has(row.topic), this.topics);
+        const { revision } = this;
+        const page = await this.#page(after, hub.position, (row) => this.has(row.topic), this.topics);
         // A reset in between has moved it elsewhere; other topics want other rows.
-        if (page === undefined || this.#position !== after || this.#changes !== changes) continue;
+        if (page === undefined || this.#position !== after || this.revision !== revision) continue;
         const mine = this.#sift(page);
         if (mine.rows.length === 0 || this.#emit(mine) || !mine.rows.some(isControl)) {
           this.#position = page.end;
@@ -497,23 +421,23 @@ export class Session implements Subscriber {
   }
 
   async #fill({ topics, since, followed }: Backfill): Promise<void> {
-    const added = followed === undefined ? topics.filter((topic) => !this.#topics.has(topic)) : topics;
+    const added = followed === undefined ? topics.filter((topic) => !this.has(topic)) : topics;
     const until = this.position;
     const resets = this.#resets;
     let after = since;
     for (const topic of added) {
       if (followed === undefined) {
-        this.#join(topic, since);
+        this.#interests.ask(topic, until, since);
         continue;
       }
       // What it was given of the topic while an earlier following of it ended, it is not given again.
-      const held = this.#unfollowed.get(topic);
+      const held = this.#interests.heldOf(topic);
       if (held !== undefined) after = merge(since, held);
-      this.#joinFollowed({ id: followed, topic, since: after });
+      this.#interests.follow({ id: followed, topic, since: after }, until);
     }
     // Control rows of the past have steered already.
     const wants = (row: Row) =>
-      this.#topics.has(row.topic) && isBehind(until, row) && !isControl(row) && this.screen?.(row) !== true;
+      this.has(row.topic) && isBehind(until, row) && !isControl(row) && this.screen?.(row) !== true;
     const wanted = new Set(added);
     while (!this.closed && added.length > 0 && !covers(after, until)) {
       const page = await this.#page(after, until, (row) => wanted.has(row.topic) && wants(row), added);

@@ -25,12 +25,14 @@ export function revoke(data: { topic?: string }, user: string, session: Session,
     topic !== ALL && topic !== userTopic(user) && !isPresenceTopic(topic)
   );
   if (topics.length === 0) return;
-  deps.store.policy(user, topics).then((allowed) => {
+  const asked = deps.store.policy(user, topics).then((allowed) => {
     session.withdraw(topics.filter((topic) => allowed.get(topic) === false));
   }).catch((error) => {
     deps.failed(error);
     session.withdraw(topics);
   });
+  // What comes after it waits for the answer.
+  session.holdFor(asked);
 }
 
 /** Ends a session whose token is from before. */

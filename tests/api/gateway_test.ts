@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { WebSocket } from "ws";
+import { VERSION } from "../../src/version.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
 import { connectStomp, stompUrl } from "../helpers/stomp.ts";
@@ -154,6 +155,46 @@ Deno.test("numbers in data keep their digits on every way in and out", async () 
   assert.equal((await read("/v1/feed?since=earliest&wait=0")).split(stored).length, 5);
   // not as the database wrote it, but with its digits
   assert.equal((await read("/v1/inbox")).split(data.replace(", ", ",")).length, 5);
+});
+
+Deno.test("operators see sessions by transport, what was read and sent, resets, the bell, memory and the version", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database);
+  const token = await gateway.token("root", { publish: ["**"], admin: true });
+  const headers = { authorization: `Bearer ${token}` };
+  const metric = async (line: string): Promise<number> => {
+    const text = await (await fetch(`${gateway.url}/metrics`, { headers })).text();
+    const found = text.split("\n").find((each) => each.startsWith(`${line} `));
+    assert.ok(found !== undefined, `${line} in ${text}`);
+    return Number(found.split(" ").at(-1));
+  };
+  {
+    await using socket = await dial(gateway.url, { headers });
+    await socket.next("welcome");
+    assert.equal(await metric('tidings_sessions{transport="websocket"}'), 1);
+    for (let time = 0; time < 2; time++) {
+      const sent = await fetch(`${gateway.url}/v1/topics/user:root`, {
+        method: "POST",
+        headers: { ...headers, "idempotency-key": "k" },
+        body: "x",
+      });
+      await sent.body?.cancel();
+    }
+    await socket.next("items");
+  }
+  const gone = await fetch(`${gateway.url}/v1/feed?since=other-1&wait=0`, { headers });
+  assert.equal(gone.status, 409);
+  await gone.body?.cancel();
+  assert.equal(await metric("tidings_published_total"), 1);
+  // with the inbox's own row
+  assert.ok(await metric("tidings_log_rows_total") >= 1);
+  assert.equal(await metric('tidings_resets_total{reason="history"}'), 1);
+  assert.equal(await metric('tidings_resets_total{reason="retention"}'), 0);
+  assert.equal(await metric("tidings_log_failures_total"), 0);
+  assert.equal(await metric(`tidings_info{version="${VERSION}"}`), 1);
+  assert.ok(await metric("process_resident_memory_bytes") > 1e6);
+  while (await metric("tidings_bell_heard") !== 1);
+  while (await metric('tidings_sessions{transport="websocket"}') !== 0);
 });
 
 Deno.test("a gateway is ready while it reads the log, and says so when the database is gone", async () => {

@@ -51,7 +51,7 @@ export async function killWhilePushing({ seed, devices: count, rounds }: PushSiz
     await process.until(/ready/);
     return process;
   };
-  const sql = cluster.connect();
+  let sql = cluster.connect();
   await sql`select tidings.adopt()`;
   const devices = createDeviceStore(sql);
   for (const [i, { user, receiver }] of people.entries()) {
@@ -90,6 +90,8 @@ export async function killWhilePushing({ seed, devices: count, rounds }: PushSiz
     await tries(0.3);
     await cluster.crash();
     await cluster.start();
+    // a connection that has not noticed would fail the first question
+    sql = cluster.connect();
     await launch();
     await send(0.85);
     await tries(0.5);

@@ -4,11 +4,13 @@
  */
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
+import { mint } from "../../src/auth/token.ts";
+import { systemClock } from "../../src/clock.ts";
 import type { InboxCount } from "../../src/protocol.ts";
 import { testDatabase } from "../helpers/database.ts";
-import { startGateway } from "../helpers/gateway.ts";
+import { startGateway, TEST_SECRET } from "../helpers/gateway.ts";
 import { pick, random } from "../helpers/random.ts";
-import { type Adapter, type Client, lastCount } from "./client.ts";
+import { type Adapter, type Client, lastCount, Refused } from "./client.ts";
 import { openWebSocket } from "./websocket.ts";
 
 const SEED = 20_261_121;
@@ -97,6 +99,54 @@ export function inboxConformance({ name, open }: Adapter): void {
       await counts(client, { ...recount! });
       await client.cut();
     }
+  });
+
+  test("a right that is withdrawn ends on the open session at once, and so does a login", async () => {
+    await using database = await testDatabase();
+    await using gateway = await startGateway(database);
+    const { sql } = database;
+    await sql`create table public.member (topic text)`;
+    await sql`create or replace function tidings.may_subscribe(user_id text, topic text) returns boolean
+      language sql stable as $$
+        select case when may_subscribe.topic like 'gym:%' then exists (
+          select from public.member m where m.topic = may_subscribe.topic) end $$`;
+    await sql`insert into public.member values ('gym:1'), ('gym:2'), ('gym:3'), ('gym:4')`;
+    // A long-poll asks for its topics every time, and is then refused by name: it only follows here.
+    const asked = name === "long-poll" ? ["open:1"] : ["gym:1", "gym:2", "gym:4", "open:1"];
+    const followed = ["gym:1", "gym:2", "gym:3", "gym:4"].filter((topic) => !asked.includes(topic));
+    await sql`select tidings.follow('ann', t) from unnest(string_to_array(${followed.join()}, ',')) t`;
+    // From a while ago: who is signed out keeps the tokens of that very second.
+    const past = { ...systemClock, now: () => systemClock.now() - 5_000 };
+    const token = await mint(TEST_SECRET, { sub: "ann", tidings: { subscribe: ["open:*"] } }, 600, past);
+    const client = await open({ url: gateway.url, token, topics: asked });
+    const all = ["gym:1", "gym:2", "gym:4", "open:1", "gym:3"];
+    const sendAll = async (round: string) => {
+      for (const topic of all) await send(sql, topic, `${topic} ${round}`);
+      await send(sql, "user:ann", round);
+      await client.until(round, () => client.heard.includes(round));
+      return client.received.map(({ item }) => item.title!).filter((title) => title.endsWith(` ${round}`));
+    };
+    assert.deepEqual(await sendAll("before"), all.map((topic) => `${topic} before`));
+    await sql`with gone as (delete from public.member where topic = 'gym:1') select tidings.revoke('ann', 'gym:1')`;
+    assert.deepEqual(
+      await sendAll("then"),
+      ["gym:2", "gym:4", "open:1", "gym:3"].map((topic) => `${topic} then`),
+    );
+    await sql`delete from public.member where topic <> 'gym:4'`;
+    await sql`select tidings.revoke('ann')`;
+    assert.deepEqual(await sendAll("at last"), ["gym:4 at last", "open:1 at last"]);
+    await sql`select tidings.sign_out('ann')`;
+    await client.until("the end", () => client.told.some((told) => told.event === "error"));
+    const ended = client.told.find((told) => told.event === "error");
+    assert.equal(ended?.problem.code, "invalid_token");
+    await client.cut();
+    await assert.rejects(open({ url: gateway.url, token }), (error) => {
+      assert.ok(error instanceof Refused, String(error));
+      assert.equal(error.problem.code, "invalid_token");
+      return true;
+    });
+    const fresh = await open({ url: gateway.url, token: await gateway.token("ann") });
+    await fresh.cut();
   });
 }
 

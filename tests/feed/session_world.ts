@@ -5,7 +5,8 @@
 import type { LogPage } from "../../src/database/log_store.ts";
 import { createHistory } from "../../src/feed/feed.ts";
 import { createHub, type Hub } from "../../src/feed/hub.ts";
-import { type Control, type Followed, Session, type Sink } from "../../src/feed/session.ts";
+import type { Followed } from "../../src/feed/interests.ts";
+import { type Control, Session, type Sink } from "../../src/feed/session.ts";
 import type { Batch } from "../../src/log/batch.ts";
 import { type Cursor, cutAt, parseCursor, splice } from "../../src/log/cursor.ts";
 import type { Row } from "../../src/log/row.ts";

@@ -13,6 +13,9 @@ const PACKAGES: Readonly<Record<string, string>> = {
   spin: "/usr/bin/spin",
   gcc: "/usr/bin/gcc",
   "libc6-dev": "/usr/include/stdio.h",
+  chromium: "/usr/bin/chromium",
+  "dbus-daemon": "/usr/bin/dbus-daemon",
+  openssl: "/usr/bin/openssl",
 };
 
 /** Installs what is missing, without starting any service; who may not install is told the line to run. */

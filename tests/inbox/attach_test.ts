@@ -42,6 +42,38 @@ Deno.test("attach() fills placeholders from the row, keeps types in data, and ta
   }]);
 });
 
+Deno.test("placeholders are filled from the new and the old row in topic, title, body, link and data, of every event", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await posts(sql);
+  for (const event of ["insert", "update", "delete"]) {
+    const places = {
+      insert: ["{id}", "{new.title}"],
+      update: ["{old.title}", "{new.title}"],
+      delete: ["{id}", "{old.title}"],
+    };
+    const [one, two] = places[event as "update"];
+    await sql`select tidings.attach('public.post', ${event}, topic => ${`x:${one}:${two}`}, title => ${`t ${one} ${two}`},
+      body => ${`b ${one} ${two}`}, link => ${`/${one}/${two}`}, type => ${event},
+      data => ${JSON.stringify({ one, two, both: `${one} ${two}` })}::text::jsonb)`;
+  }
+  await sql`insert into public.post (id, title) values (1, 'a')`;
+  await sql`update public.post set title = 'b'`;
+  await sql`delete from public.post`;
+  const filled = (one: unknown, two: string) => ({
+    topic: `x:${one}:${two}`,
+    title: `t ${one} ${two}`,
+    body: `b ${one} ${two}`,
+    link: `/${one}/${two}`,
+    data: { one, two, both: `${one} ${two}` },
+  });
+  assert.deepEqual([...await sent(sql)].map((row) => ({ ...row })), [
+    { ...filled(1, "a"), type: "insert" },
+    { ...filled("a", "b"), type: "update" },
+    { ...filled(1, "b"), type: "delete" },
+  ]);
+});
+
 Deno.test("attach() sends on update of given columns with a condition, and on delete from the old row", async () => {
   await using database = await testDatabase();
   const { sql } = database;

@@ -289,13 +289,16 @@ class Run {
         const got: [string, string][] = [];
         let { xid, id } = END;
         for (;;) {
-          const [page] = await this.#sql<{ rows: unknown[][] | null }[]>`
-            select tidings.read_inbox(${user}, ${states}, ${topic}, ${type}, ${xid}::text::xid8, ${id}, 3, 100000) as rows`;
-          const rows = page?.rows ?? [];
-          for (const row of rows) got.push([String(row[0]), row[14] as string]);
-          const last = rows.at(-1);
-          if (last === undefined) break;
-          [id, xid] = [String(last[0]), String(last[1])];
+          // Looks so little further that pages end early.
+          const [page] = await this.#sql<
+            { entries: unknown[][] | null; next_xid: string; next_id: string }[]
+          >`
+            select * from tidings.inbox_page(${user}, ${states}, ${topic}, ${type}, ${xid}::text::xid8, ${id}, 3, 100000, 4)`;
+          const { entries, next_xid, next_id } = page!;
+          assert.ok((entries?.length ?? 0) <= 3);
+          for (const row of entries ?? []) got.push([String(row[0]), row[14] as string]);
+          if (next_id === null) break;
+          [id, xid] = [next_id, next_xid];
         }
         const expected = this.#model.shown(user, states, topic ?? undefined, type ?? undefined);
         const order = await this.#sql<

@@ -43,6 +43,8 @@ Deno.test("trace() tells of commit, delivery with session and time, acknowledgem
   const rows = await when(sql, live, "ada", "acknowledged");
   assert.deepEqual(rows.map(({ event }) => event), ["committed", "delivered", "acknowledged", "marked"]);
   assert.equal(rows[3]!.detail, "read");
+  const times = rows.map(({ at }) => at!.getTime());
+  assert.deepEqual(times, times.toSorted((a, b) => a - b), "in the order of time");
   await tab[Symbol.asyncDispose]();
   const unseen = await send(sql, "tidings.send('user:ada', 'after she left')");
   const after = await trace(sql, unseen, "ada");

@@ -26,9 +26,17 @@ function times(cron: string, timezone: string, from: number, to: number): number
   return result;
 }
 
+/** Formatters by zone: making one is what is slow. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+
 /** The wall clock: `2026-03-29 02:30`. */
 function wall(at: number, timeZone: string): string {
-  return new Date(at).toLocaleString("sv", { timeZone }).slice(0, 16);
+  let format = formats.get(timeZone);
+  if (format === undefined) {
+    format = new Intl.DateTimeFormat("sv", { timeZone, dateStyle: "short", timeStyle: "short" });
+    formats.set(timeZone, format);
+  }
+  return format.format(at);
 }
 
 Deno.test("nextDue() keeps a daily time for a whole year in every zone: once a day, at that time, or at the end of a gap", () => {

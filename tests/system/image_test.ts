@@ -146,7 +146,7 @@ async function runEveryPart(image: Awaited<ReturnType<typeof build>>, deno: stri
   await call("GET", "/docs");
   await call("GET", "/readyz");
   assert.ok(Object.keys(JSON.parse(await call("GET", "/openapi.json")).paths).length > 10);
-  assert.match(await call("GET", "/metrics"), /^tidings_sessions /m);
+  assert.match(await call("GET", "/metrics"), /^# TYPE tidings_sessions gauge$/m);
 
   gateway.signal(image.stopSignal as Deno.Signal);
   const { code, stdout, stderr } = await gateway.ended;

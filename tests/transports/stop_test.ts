@@ -107,7 +107,10 @@ async function sessions(
   for (let seen = NaN; seen !== open;) {
     assert.ok(performance.now() < end, `${seen} sessions are open instead of ${open}`);
     const text = await (await fetch(`${url}/metrics`, { headers })).text();
-    seen = Number(/^tidings_sessions (\d+)$/m.exec(text)?.[1]);
+    seen = [...text.matchAll(/^tidings_sessions\{.*\} (\d+)$/gm)].reduce(
+      (sum, [, count]) => sum + Number(count),
+      0,
+    );
   }
 }
 
