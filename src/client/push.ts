@@ -7,7 +7,7 @@
  * @module
  */
 import { type Clock, systemClock } from "../clock.ts";
-import { PATHS } from "../protocol.ts";
+import { type InboxChange, type InboxCount, PATHS } from "../protocol.ts";
 import { Credentials, type GetToken } from "./credentials.ts";
 import { call, type HttpOptions } from "./http.ts";
 import { defaultStore, type KeyValueStore } from "./memory.ts";
@@ -86,10 +86,38 @@ export async function disablePush(options: PushOptions = {}): Promise<void> {
   }
 }
 
-/** Tells the worker what was read on this page: it takes it from the screen, and sets the badge. */
+/** Tells the worker what was read: it takes it from the screen, and sets the badge. */
 export async function clearPushed(ids: readonly string[], unread?: number): Promise<void> {
+  await tellWorker({ ids, unread });
+}
+
+/** The part of a client that is used here. */
+export interface InboxSource {
+  on(
+    event: "inbox",
+    listener: (inbox: InboxCount & { changes?: InboxChange[] }) => void,
+  ): () => void;
+}
+
+/**
+ * Takes from the screen whatever is read while this page is open, here or on another device, and keeps the badge right:
+ * `clearRead(connect({ … }))`. Returns how to cease.
+ */
+export function clearRead(client: InboxSource): () => void {
+  return client.on("inbox", ({ unread, changes = [] }) => {
+    const read = changes.filter(({ state }) => state === "read" || state === "archived");
+    const tellings = read.length === 0
+      ? [{ unread }]
+      : read.map(({ ids, all, before }) => ({ ids, all, before, unread }));
+    for (const telling of tellings) {
+      tellWorker(telling).catch((error) => console.warn("Cannot take what was read from the screen:", error));
+    }
+  });
+}
+
+async function tellWorker(what: Record<string, unknown>): Promise<void> {
   const registration = await navigator.serviceWorker?.getRegistration();
-  registration?.active?.postMessage({ tidings: "read", ids, unread });
+  registration?.active?.postMessage({ tidings: "read", ...what });
 }
 
 /** A subscription is bound to the key that it was made with: under another key it is made anew. */

@@ -64,7 +64,7 @@ export interface PushWorker {
   push(text: string): Promise<void>;
   click(notification: ShownNotification): Promise<void>;
   renew(event: Pick<WorkerEvent, "oldSubscription" | "newSubscription">): Promise<void>;
-  /** From a page: `{tidings: "device", base, token}`, `{tidings: "forget"}`, `{tidings: "read", ids, unread}`. */
+  /** From a page: `{tidings: "device", base, token}`, `{tidings: "forget"}`, `{tidings: "read", ids | all | before, unread}`. */
   message(data: unknown): Promise<void>;
 }
 
@@ -74,6 +74,13 @@ interface Kept {
   ids: string[];
   link?: string;
   item: Item;
+}
+
+/** What was read: some, all, or everything up to and including one. */
+interface Taken {
+  ids?: readonly string[] | undefined;
+  all?: true | undefined;
+  before?: string | undefined;
 }
 
 const FETCH_MS = 5_000;
@@ -91,7 +98,7 @@ export function pushWorker({ scope, store, fetch, clock = systemClock }: PushWor
         tag: "tidings:unknown",
       });
     }
-    const tidy = Promise.allSettled([takeBack(payload.read ?? []), badge(payload.unread)]);
+    const tidy = Promise.allSettled([takeBack({ ids: payload.read }), badge(payload.unread)]);
     if (payload.kind === "notify") await show(payload);
     await tidy;
   }
@@ -177,7 +184,7 @@ export function pushWorker({ scope, store, fetch, clock = systemClock }: PushWor
 
   async function message(data: unknown): Promise<void> {
     const said = data as
-      | { tidings?: string; ids?: string[]; unread?: number; base?: string; token?: string }
+      | ({ tidings?: string; unread?: number; base?: string; token?: string } & Partial<Taken>)
       | null;
     switch (said?.tidings) {
       case "device":
@@ -188,17 +195,19 @@ export function pushWorker({ scope, store, fetch, clock = systemClock }: PushWor
       case "forget":
         return await store.keepIdentity(undefined);
       case "read":
-        await Promise.allSettled([takeBack(said.ids ?? []), badge(said.unread)]);
+        await Promise.allSettled([takeBack(said), badge(said.unread)]);
     }
   }
 
   /** Closes what is on the screen and stands only for what was read. */
-  async function takeBack(ids: readonly string[]): Promise<void> {
-    if (ids.length === 0) return;
+  async function takeBack({ ids = [], all, before }: Taken): Promise<void> {
+    if (ids.length === 0 && all !== true && before === undefined) return;
     const read = new Set(ids);
+    const covers = (id: string) =>
+      all === true || read.has(id) || (before !== undefined && BigInt(id) <= BigInt(before));
     for (const shown of await scope.registration.getNotifications()) {
       const kept = shown.data as Partial<Kept> | null;
-      if (kept?.tidings === 1 && kept.ids?.every((id) => read.has(id))) shown.close();
+      if (kept?.tidings === 1 && kept.ids?.every(covers)) shown.close();
     }
   }
 

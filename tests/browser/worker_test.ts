@@ -144,6 +144,16 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
     }, "Match made");
     await moved;
     assert.deepEqual((await shown()).map(({ title }) => title), ["Last"]);
+    // what is read elsewhere while a page is open leaves the screen
+    await page.evaluate(async (client) => {
+      const { clearRead } = await import(client);
+      const listeners: ((inbox: unknown) => void)[] = [];
+      clearRead({ on: (_: string, listener: (inbox: unknown) => void) => listeners.push(listener) });
+      for (const listener of listeners) {
+        listener({ unread: 0, changes: [{ before: "999999", state: "read" }] });
+      }
+    }, "/push.js");
+    while ((await shown()).length > 0);
     // what the worker told the gateway: marked, and shown once
     let state = { state: null, shown: 0 };
     for (let turn = 0; (state.state === null || state.shown === 0) && turn < 1_000; turn++) {

@@ -146,6 +146,16 @@ Deno.test("worker: closes what was read elsewhere, sets the badge, and shows not
   assert.deepEqual(titles(), ["n3"]);
 });
 
+Deno.test("worker: closes all, or everything up to one, when it was marked so", async () => {
+  const { worker, titles } = browser();
+  for (const id of ["9", "10", "11"]) await worker.push(payload(id));
+  await worker.message({ tidings: "read", unread: 3 });
+  await worker.message({ tidings: "read", before: "10" });
+  assert.deepEqual(titles(), ["n11"]);
+  await worker.message({ tidings: "read", all: true });
+  assert.deepEqual(titles(), []);
+});
+
 Deno.test("worker: fetches what was cut, and shows the beginning when it cannot", async () => {
   let works = true;
   const { worker, titles, log } = browser({

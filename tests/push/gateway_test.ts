@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Webhook } from "standardwebhooks";
 import WebSocket from "ws";
 import type { PushPayload } from "../../src/protocol.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";
@@ -168,30 +169,68 @@ Deno.test("gateway: twelve likes on one's post are one push, and twelve entries 
   assert.deepEqual([merged?.count, service.received.length], [11, 1]);
 });
 
+Deno.test("gateway: a backend follows a topic by a webhook, and verifies what it is told", async () => {
+  await using database = await testDatabase();
+  const arrived = Promise.withResolvers<void>();
+  await using service = await fakeService(() => {
+    arrived.resolve();
+    return { status: 204 };
+  });
+  await using gateway = await pushing(database, service);
+  const backend = await gateway.token("ranking-service", { subscribe: ["climb:**"] });
+  const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+  const device = { kind: "webhook", url: `${service.origin}/hook`, secret };
+  assert.equal((await ask(gateway, backend, "PUT /v1/devices/hook", device)).status, 200);
+  assert.equal((await ask(gateway, backend, "PUT /v1/subscriptions/climb:route:12")).status, 204);
+  const setter = await gateway.token("setter", { publish: ["climb:**"] });
+  await ask(gateway, setter, "POST /v1/notifications", {
+    to: "climb:route:12",
+    type: "route.completed",
+    data: { seconds: 93 },
+    push: true,
+  });
+  await arrived.promise;
+  const { body, headers, path } = service.received[0]!;
+  assert.equal(path, "/hook");
+  const told = new Webhook(secret).verify(Buffer.from(body), headers as Record<string, string>) as {
+    type: string;
+    data: { item: Record<string, unknown> };
+  };
+  const { type, topic, data } = told.data.item;
+  assert.deepEqual([told.type, type, topic, data], [
+    "notification",
+    "route.completed",
+    "climb:route:12",
+    { seconds: 93 },
+  ]);
+});
+
 Deno.test("gateway: deliverAt over HTTP arrives at its time on the feed, and a cancelled one does not", async () => {
   await using database = await testDatabase();
   await using gateway = await startGateway(database);
   const token = await gateway.token("ann", { publish: ["user:*", "room:*"] });
-  const at = (ms: number) => new Date(Date.now() + ms).toISOString();
+  const at = (minutes: number) => new Date(Date.now() + minutes * 60_000).toISOString();
   const later = await ask(gateway, token, "POST /v1/notifications", {
     to: "user:ann",
     title: "later",
-    deliverAt: at(1_000),
+    deliverAt: at(60),
   });
   const never = await ask(gateway, token, "POST /v1/schedules", {
     to: "user:ann",
     title: "never",
-    deliverAt: at(1_500),
+    deliverAt: at(61),
   });
   const last = await ask(gateway, token, "POST /v1/notifications", {
     to: ["user:ann"],
     title: "last",
-    deliverAt: at(2_000),
+    deliverAt: at(62),
   });
   for (const answer of [later, never, last]) assert.equal(answer.status, 201, JSON.stringify(answer.body));
   const { body: list } = await ask(gateway, token, "GET /v1/schedules");
   assert.deepEqual(list.items.map(({ title }: { title: string }) => title), ["later", "never", "last"]);
   assert.equal((await ask(gateway, token, `DELETE /v1/schedules/${never.body.ids[0]}`)).status, 204);
+  // the hour goes by
+  await database.sql`update tidings.schedule set due_at = due_at - interval '1 hour 2 minutes'`;
   const titles: string[] = [];
   let cursor = "earliest";
   while (titles.length < 2) {
