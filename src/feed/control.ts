@@ -6,7 +6,8 @@
 import { hides, type RulesRecord, type StretchRecord, toRules, toStretch } from "../database/inbox_store.ts";
 import { itemOf, type Row } from "../log/row.ts";
 import type { InboxChange } from "../protocol.ts";
-import { type Crowd, hidesAnything } from "./people.ts";
+import type { Crowd } from "./people.ts";
+import { hidesAnything } from "./person.ts";
 import type { Control, Session } from "./session.ts";
 import { userTopic } from "./topic.ts";
 import { revoke, signOut, type WithdrawalDeps, WITHDRAWALS } from "./withdrawal.ts";
