@@ -19,22 +19,26 @@ export type Chance = () => number;
 /** The machine's own clock. */
 export const systemClock: Clock = {
   now: Date.now,
-  sleep(ms, signal) {
-    return new Promise((resolve, reject) => {
+  sleep: sleepBy(longTimeout),
+  after: longTimeout,
+};
+
+/** {@link Clock.sleep} on any clock that calls back. */
+export function sleepBy(after: Clock["after"]): Clock["sleep"] {
+  return (ms, signal) =>
+    new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const abort = () => {
         cancel();
         reject(signal?.reason);
       };
-      const cancel = longTimeout(ms, () => {
+      const cancel = after(ms, () => {
         signal?.removeEventListener("abort", abort);
         resolve();
       });
       signal?.addEventListener("abort", abort, { once: true });
     });
-  },
-  after: longTimeout,
-};
+}
 
 /** The machine's own randomness. */
 export const systemChance: Chance = Math.random;

@@ -2,7 +2,7 @@
  * The machine's clock with a lever: it runs by itself, so that everything around goes on, and a test moves it ahead.
  * @module
  */
-import { type Clock, systemClock } from "../../src/clock.ts";
+import { type Clock, sleepBy, systemClock } from "../../src/clock.ts";
 
 /** A {@link Clock} that can be moved ahead. */
 export interface JumpClock extends Clock {
@@ -39,20 +39,7 @@ export function jumpClock(): JumpClock {
   return {
     now,
     after,
-    sleep(ms, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(signal.reason);
-        const abort = () => {
-          cancel();
-          reject(signal?.reason);
-        };
-        const cancel = after(ms, () => {
-          signal?.removeEventListener("abort", abort);
-          resolve();
-        });
-        signal?.addEventListener("abort", abort, { once: true });
-      });
-    },
+    sleep: sleepBy(after),
     async jump(ms) {
       for (let left = ms; left > 0; left -= 1_000) {
         ahead += Math.min(left, 1_000);

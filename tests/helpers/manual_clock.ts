@@ -2,7 +2,7 @@
  * A clock that moves only when the test says so.
  * @module
  */
-import type { Clock } from "../../src/clock.ts";
+import { type Clock, sleepBy } from "../../src/clock.ts";
 
 /** A {@link Clock} with its hand in the test's. */
 export interface ManualClock extends Clock {
@@ -24,20 +24,7 @@ export function manualClock(start = 1_700_000_000_000): ManualClock {
   return {
     now: () => now,
     after,
-    sleep(ms, signal) {
-      return new Promise((resolve, reject) => {
-        if (signal?.aborted) return reject(signal.reason);
-        const abort = () => {
-          cancel();
-          reject(signal?.reason);
-        };
-        const cancel = after(ms, () => {
-          signal?.removeEventListener("abort", abort);
-          resolve();
-        });
-        signal?.addEventListener("abort", abort, { once: true });
-      });
-    },
+    sleep: sleepBy(after),
     advance(ms) {
       const end = now + ms;
       for (;;) {
