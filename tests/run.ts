@@ -39,7 +39,6 @@ const BY_VERSION = [
   "auth/ticket_test.ts",
   "database/adopt_test.ts",
   "database/migrate_test.ts",
-  "database/publish_store_test.ts",
   "inbox/attach_test.ts",
   "inbox/place_test.ts",
   "inbox/retention_test.ts",
