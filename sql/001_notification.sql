@@ -56,12 +56,25 @@ create table tidings.history (
 comment on column tidings.history.origin is 'Cluster, timeline and table: when one differs, it is another history and the epoch changes.';
 comment on column tidings.history.horizon is 'The highest xid that retention purged: a cursor that is not past it has missed rows.';
 
--- Where this database is. Compared with the stored origin on every read, so it touches no table.
+-- Which server this is: cluster and timeline. A primary keeps both as long as it runs, so a connection asks once. Its callers set
+-- the search_path.
+create function tidings.server() returns text
+language plpgsql stable as $$
+declare
+  known text := pg_catalog.current_setting('tidings.server', true);
+begin
+  if known is null or known = '' then
+    known := (select c.system_identifier from pg_catalog.pg_control_system() c)
+      || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8);
+    perform pg_catalog.set_config('tidings.server', known, false);
+  end if;
+  return known;
+end $$;
+
+-- Where this log is. Compared with the stored origin on every read, so it touches no table. Its callers set the search_path.
 create function tidings.origin() returns text
-language sql stable set search_path = '' as $$
-  select (select c.system_identifier from pg_catalog.pg_control_system() c)
-    || '/' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8)
-    || '/' || ('tidings.notification'::pg_catalog.regclass)::pg_catalog.oid
+language sql stable as $$
+  select tidings.server() || '/' || ('tidings.notification'::pg_catalog.regclass)::pg_catalog.oid
 $$;
 
 -- Called at start, and whenever a read says that the origin changed. Rows that carry transaction identifiers of another

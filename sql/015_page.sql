@@ -1,7 +1,7 @@
 -- Reading the inbox: a page, newest first in the order of the log.
 
--- Rows of one person, newest first, below (before_xid, before_id) and not below (after_xid, after_id). `states` are the wanted ones. An entry is [id, xid, topic, type, title, body, link, data as text, sender, priority, collapse_key, transient,
--- created_at ms, expires_at ms, state].
+-- Rows of one person, newest first, below (before_xid, before_id) and not below (after_xid, after_id). `states` are the wanted
+-- ones. An entry is that of tidings.entry, and the state.
 create function tidings.read_inbox(
   user_id text, states text[], only_topic text, only_type text, before_xid xid8, before_id bigint, max_rows integer, max_bytes integer,
   after_xid xid8 default '0', after_id bigint default 0)
@@ -29,9 +29,8 @@ begin
   -- Marked one by one: there are no more than receipts.
   few := high = '0';
   return (
-    select pg_catalog.json_agg(pg_catalog.json_build_array(p.id, p.xid::text::bigint, p.topic, p.type, p.title, p.body, p.link, p.data::text,
-             p.sender, p.priority, p.collapse_key, p.transient, floor(extract(epoch from p.created_at) * 1000)::bigint,
-             floor(extract(epoch from p.expires_at) * 1000)::bigint, p.state) order by p.xid desc, p.id desc)
+    select pg_catalog.json_agg(tidings.entry(p.id, p.xid, p.topic, p.type, p.title, p.body, p.link, p.data, p.sender, p.priority,
+             p.collapse_key, p.transient, p.created_at, p.expires_at) || p.state::text order by p.xid desc, p.id desc)
     from (
       select u.*, sum(tidings.stored_bytes(u.body, u.data)) over (order by u.xid desc, u.id desc rows unbounded preceding)
                - tidings.stored_bytes(u.body, u.data) as before

@@ -32,7 +32,7 @@ import { createVerifier, type KeySource, mint } from "./auth/token.ts";
 import type { Chance, Clock } from "./clock.ts";
 import type { Config } from "./config.ts";
 import { createInboxStore } from "./database/inbox_store.ts";
-import { createLogStore, type LogStore } from "./database/log_store.ts";
+import { createLogStore, type LogStore, READING } from "./database/log_store.ts";
 import { createDatabase } from "./database/postgres.ts";
 import { forgetOldKeys, publishStore } from "./database/publish_store.ts";
 import { createControl } from "./feed/control.ts";
@@ -110,7 +110,15 @@ export function createGateway(deps: GatewayDeps): Gateway {
     prepare: !pooled,
     name: `tidings ${instance}`,
   }, { clock });
-  const statements = createLogStore(database);
+  // One connection, which keeps what it does warm: a bell is answered sooner than by whichever of the pool is next.
+  const tailDatabase = createDatabase({
+    url: deps.database.listenUrl,
+    max: 1,
+    prepare: true,
+    name: `tidings ${instance} tailer`,
+    settings: READING,
+  }, { clock });
+  const statements = createLogStore(database, tailDatabase);
   const store = deps.store?.(statements) ?? statements;
   const presenceStore = createPresenceStore(database.sql);
   const present = new Presence({
@@ -313,6 +321,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
   // Stopped in reverse: first the feed tells its sessions, then the server ends, then the log, last the pool.
   const services = compose("the gateway", [
     database,
+    tailDatabase,
     tail,
     publisher,
     pushes.service,
@@ -337,7 +346,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     {
       name: "last statements",
       start: () => Promise.resolve(),
-      stop: () => Promise.resolve(database.hasten(LAST_STATEMENTS)),
+      stop: () => Promise.resolve([database, tailDatabase].forEach((used) => used.hasten(LAST_STATEMENTS))),
     },
     server,
     websocket,

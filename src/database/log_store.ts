@@ -65,14 +65,25 @@ interface PageRecord {
   entries: Entry[] | null;
 }
 
-/** The statements on a pool. */
-export function createLogStore(database: Database): LogStore {
+/**
+ * What the tailer's connection tells the planner: the statement that reads the log walks its index and is planned once. Set by the
+ * connection and not by the function, where it would cost as much again as the rest at every bell.
+ */
+export const READING: Readonly<Record<string, string>> = {
+  enable_seqscan: "off",
+  enable_bitmapscan: "off",
+  plan_cache_mode: "force_generic_plan",
+  jit: "off",
+};
+
+/** The statements: the tailer's on `tail`, a direct connection of its own with {@link READING}, the others on the pool. */
+export function createLogStore(database: Database, tail: Database = database): LogStore {
   return {
     async adopt() {
       // Every row of a large dump may have to be written anew: the server's own limit on statements is the same as ours. Set by a
       // statement of the same message, which is one transaction, whichever connection of a pooler it goes to.
       const results = await guarded(
-        database.query<{ epoch: string }[]>(
+        tail.query<{ epoch: string }[]>(
           (sql) =>
             sql.unsafe(`set local statement_timeout = ${ADOPTING}; select tidings.adopt() as epoch`) as never,
           ADOPTING,
@@ -82,7 +93,7 @@ export function createLogStore(database: Database): LogStore {
     },
     async end(epoch) {
       const [record] = await guarded(
-        database.query<{ snapshot: string; last: string; horizon: string }>((sql) =>
+        tail.query<{ snapshot: string; last: string; horizon: string }>((sql) =>
           sql`select * from tidings.log_end(${epoch})`
         ),
       );
@@ -91,7 +102,7 @@ export function createLogStore(database: Database): LogStore {
     },
     async read(after, limits) {
       const [record] = await guarded(
-        database.query<PageRecord & { awake: number; flag: string }>((sql) =>
+        tail.query<PageRecord & { awake: number; flag: string }>((sql) =>
           sql`select * from tidings.read_log(${after.epoch}, ${String(after.xmax)}::text::xid8, ${
             xids(after)
           }::text::xid8[],
@@ -118,10 +129,10 @@ export function createLogStore(database: Database): LogStore {
       return Number(row!.xid);
     },
     async stayAwake(ms) {
-      await database.query((sql) => sql`select tidings.stay_awake(${ms})`);
+      await tail.query((sql) => sql`select tidings.stay_awake(${ms})`);
     },
     async drawLine() {
-      const [row] = await database.query<{ line: string }>((sql) =>
+      const [row] = await tail.query<{ line: string }>((sql) =>
         sql`select tidings.draw_line()::text as line`
       );
       return Number(row!.line);

@@ -29,6 +29,8 @@ export interface DatabaseOptions {
   prepare: boolean;
   /** Shown in pg_stat_activity. */
   name: string;
+  /** Parameters of the server for these connections; not behind a pooler. */
+  settings?: Readonly<Record<string, string>>;
   /** Milliseconds a query may take unless it says otherwise. @default 10000 */
   deadline?: number;
 }
@@ -99,7 +101,9 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
 
   function open(): Sql {
     const settings = connection(url, name);
-    if (prepare) settings.connection = { ...settings.connection, statement_timeout: 60_000 };
+    if (prepare) {
+      settings.connection = { ...settings.connection, statement_timeout: 60_000, ...options.settings };
+    }
     return postgres(url, { ...settings, max, prepare });
   }
 

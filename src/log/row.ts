@@ -18,10 +18,10 @@ export interface Row extends Place {
   readonly transient?: true;
 }
 
-/** An entry as `tidings.read_log` gives it. */
+/** An entry as `tidings.entry` makes it: numbers and times (milliseconds) as text. */
 export type Entry = [
-  id: number,
-  xid: number,
+  id: string,
+  xid: string,
   topic: string,
   type: string,
   title: string | null,
@@ -31,9 +31,9 @@ export type Entry = [
   sender: string | null,
   priority: string | null,
   collapseKey: string | null,
-  transient: boolean,
-  createdAt: number,
-  expiresAt: number | null,
+  transient: string | null,
+  createdAt: string,
+  expiresAt: string | null,
 ];
 
 /** Types that steer a session and are never shown as items; joins and leaves are shown to whoever asked for them. */
@@ -77,12 +77,17 @@ export function toRow(entry: Entry): Row {
   if (sender !== null) json += `,"sender":${JSON.stringify(sender)}`;
   if (priority !== null) json += `,"priority":"${priority}"`;
   if (collapseKey !== null) json += `,"collapseKey":${JSON.stringify(collapseKey)}`;
-  if (transient) json += `,"transient":true`;
-  json += `,"createdAt":"${new Date(createdAt).toISOString()}"`;
-  if (expiresAt !== null) json += `,"expiresAt":"${new Date(expiresAt).toISOString()}"`;
+  if (transient !== null) json += `,"transient":true`;
+  json += `,"createdAt":"${new Date(Number(createdAt)).toISOString()}"`;
+  if (expiresAt !== null) json += `,"expiresAt":"${new Date(Number(expiresAt)).toISOString()}"`;
   json += "}";
-  const row: Row = expiresAt === null
-    ? { id, xid, topic, type, json }
-    : { id, xid, topic, type, json, expiresAt };
-  return transient ? { ...row, transient } : row;
+  return {
+    id: Number(id),
+    xid: Number(xid),
+    topic,
+    type,
+    json,
+    ...(expiresAt === null ? {} : { expiresAt: Number(expiresAt) }),
+    ...(transient === null ? {} : { transient: true }),
+  };
 }

@@ -1,55 +1,68 @@
 /**
  * (b) From commit to a client, idle: a WebSocket client of a gateway in a process of its own, against a bare LISTEN
- * connection that gets NOTIFY from the same server. Both are timed from the moment COMMIT is sent, turn by turn.
+ * connection that gets NOTIFY from the same server, and against the least relay between LISTEN and a WebSocket. Who writes is
+ * one process, who receives another, for all of them. Timed from the moment COMMIT is sent, turn by turn.
  * @module
  */
-import WebSocket from "ws";
 import { testDatabase } from "../helpers/database.ts";
+import { start } from "../helpers/process.ts";
 import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
 
 const SAMPLES = 300;
 /** Milliseconds between two samples: the bell sleeps again, and nothing is busy. */
-const PAUSE = 30;
+const PAUSE = 10;
+const PEERS = ["bare", "carrier", "relay", "gateway"] as const;
 
 export const benchmark: Benchmark = {
   name: "From commit to a WebSocket client, idle",
   async run(report) {
     await using database = await testDatabase();
-    await using gateway = await gatewayProcess(database.url);
     const writer = connect(database.url, { max: 1 });
-    const listener = connect(database.url, { max: 1 });
-    const arrived: { bare?: (at: number) => void; socket?: (at: number) => void } = {};
-    await listener.listen("bench", () => arrived.bare?.(performance.now()));
-    const socket = new WebSocket(`${gateway.url.replace("http", "ws")}/v1/feed`, {
-      headers: { authorization: `Bearer ${await gateway.token("idle")}` },
-    });
-    await new Promise((resolve) => socket.once("message", resolve));
-    socket.on("message", (data) => {
-      if (String(data).startsWith('{"op":"items"')) arrived.socket?.(performance.now());
-    });
     await writer`create table bench_rows (like tidings.notification including defaults including identity including indexes)`;
+    await using gateway = await gatewayProcess(database.url);
+    await using relay = start("tests/bench/relay.ts", [database.url, "relay"]);
+    const [, relayed = ""] = await relay.until(/at (ws:\S+)/);
+    await using carrier = start("tests/bench/relay.ts", [database.url, "carrier"]);
+    const [, carried = ""] = await carrier.until(/at (ws:\S+)/);
+    await using receiver = start("tests/bench/receiver.ts", [
+      database.url,
+      `carrier=${carried}`,
+      `relay=${relayed}`,
+      `gateway=${gateway.url.replace("http", "ws")}/v1/feed ${await gateway.token("idle")}`,
+    ]);
+    await receiver.until(/ready/);
 
-    const times = { bare: [] as number[], socket: [] as number[] };
+    const times = {
+      bare: [] as number[],
+      carrier: [] as number[],
+      relay: [] as number[],
+      gateway: [] as number[],
+    };
     for (let sample = 0; sample < SAMPLES + 20; sample++) {
-      for (const which of ["bare", "socket"] as const) {
-        const came = new Promise<number>((resolve) => arrived[which] = resolve);
+      for (const peer of PEERS) {
         await writer`begin`;
-        if (which === "bare") {
-          await writer`insert into bench_rows (topic, title) values ('user:idle', 'hello')`;
-          await writer`select pg_notify('bench', '')`;
-        } else await writer`insert into tidings.notification (topic, title) values ('user:idle', 'hello')`;
-        const start = performance.now();
-        const commit = writer`commit`.execute();
-        const end = await came;
-        await commit;
-        if (sample >= 20) times[which].push(end - start);
+        if (peer === "gateway") {
+          await writer`insert into tidings.notification (topic, title) values ('user:idle', 'hello')`;
+        } else {
+          await writer`with r as (insert into bench_rows (topic, title) values ('user:idle', 'hello') returning id)
+            select pg_notify(${peer}, id::text) from r`;
+        }
+        const sent = performance.timeOrigin + performance.now();
+        await writer`commit`;
+        const [, came] = await receiver.until(
+          new RegExp(`^${peer} ${sample + 1} (.*)$`, "m"),
+        );
+        if (sample >= 20) times[peer].push(Number(came) - sent);
         await new Promise((resolve) => setTimeout(resolve, PAUSE));
       }
     }
-    socket.terminate();
     await writer.end({ timeout: 1 });
-    await listener.end({ timeout: 1 });
-    const [ours, bare] = [median(times.socket), median(times.bare)];
+    const [bare, carrying, reading, ours] = PEERS.map((peer) => median(times[peer])) as [
+      number,
+      number,
+      number,
+      number,
+    ];
     report({
       name: "median, against a bare LISTEN connection",
       value: ours / bare,
@@ -57,5 +70,17 @@ export const benchmark: Benchmark = {
       limit: { most: 2 },
       from: `${ours.toFixed(2)} ms and ${bare.toFixed(2)} ms`,
     });
+    for (
+      const [name, least] of [["reads one row by its key", reading], ["reads nothing", carrying]] as const
+    ) {
+      report({
+        name: `median, against the least relay that ${name}`,
+        value: ours / least,
+        unit: "times",
+        from: `${ours.toFixed(2)} ms and ${least.toFixed(2)} ms, which is ${
+          (least / bare).toFixed(2)
+        } times bare`,
+      });
+    }
   },
 };

@@ -4,7 +4,7 @@
  * @module
  */
 import { systemClock } from "../../src/clock.ts";
-import { createLogStore, type LogStore } from "../../src/database/log_store.ts";
+import { createLogStore, type LogStore, READING } from "../../src/database/log_store.ts";
 import { createDatabase, type Database } from "../../src/database/postgres.ts";
 import type { Cursor } from "../../src/log/cursor.ts";
 import { testDatabase } from "../helpers/database.ts";
@@ -60,7 +60,9 @@ export const benchmark: Benchmark = {
 
 /** A cursor, and a batch after it, each row in a transaction of its own. */
 async function prepared(url: string): Promise<{ database: Database; store: LogStore; from: Cursor }> {
-  const database = createDatabase({ url, max: 1, prepare: true, name: "bench" }, { clock: systemClock });
+  const database = createDatabase({ url, max: 1, prepare: true, name: "bench", settings: READING }, {
+    clock: systemClock,
+  });
   await database.start();
   const store = createLogStore(database);
   const { snapshot } = await store.end(await store.adopt());
