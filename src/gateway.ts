@@ -44,6 +44,7 @@ import { NOT_PRESENT, Presence, presenceTimes } from "./feed/presence.ts";
 import { createPresenceStore } from "./feed/presence_store.ts";
 import { createReadings } from "./feed/readings.ts";
 import { createRights } from "./feed/rights.ts";
+import { createShownKeeper } from "./feed/shown.ts";
 import { parseCursor } from "./log/cursor.ts";
 import { createLog } from "./log/log.ts";
 import { createMetrics } from "./metrics.ts";
@@ -165,7 +166,8 @@ export function createGateway(deps: GatewayDeps): Gateway {
   const inbox = createInboxStore(database);
   const rights = createRights({ store: inbox, clock });
   const personFailed = (error: unknown) => log.warn("Cannot read an inbox, trying again: {error}", { error });
-  const people = createPeople({ hub, store: inbox, clock, chance, failed: personFailed });
+  const shown = createShownKeeper({ hub, store: inbox, clock, chance, failed: personFailed });
+  const people = createPeople({ hub, store: inbox, clock, chance, keeper: shown, failed: personFailed });
   const readings = createReadings({ sql: database.sql, hub, clock, instance });
   const feed = createFeed({
     drain: config.drain,
@@ -333,6 +335,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     }),
     ...(config.presence.on ? [present] : []),
     readings,
+    shown,
     retention({
       store: inbox,
       keep: config.retention,

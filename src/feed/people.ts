@@ -11,7 +11,7 @@ import type { InboxCount } from "../protocol.ts";
 import type { Entry, People } from "./feed.ts";
 import { Person, type PersonDeps } from "./person.ts";
 import type { Session } from "./session.ts";
-import { keepShown } from "./shown.ts";
+import type { ShownKeeper } from "./shown.ts";
 import { signedOut } from "./withdrawal.ts";
 
 /** Everybody with a session here. */
@@ -29,7 +29,7 @@ export interface Crowd extends People {
 /** Milliseconds until changed counts are told; with many people longer, so that it stays a small part of the work. */
 const TELL = { least: 50, perPerson: 0.05, most: 2_000 } as const;
 /** Nobody, to begin with. */
-export function createPeople(deps: PersonDeps): Crowd {
+export function createPeople(deps: PersonDeps & { keeper: Pick<ShownKeeper, "keep"> }): Crowd {
   const people = new Map<string, Person>();
   const bySession = new WeakMap<Session, Person>();
   const changed = new Set<Person>();
@@ -106,7 +106,7 @@ export function createPeople(deps: PersonDeps): Crowd {
     },
     shown(session, stretch, until, position) {
       const person = bySession.get(session);
-      if (person !== undefined) keepShown({ user: person.user, stretch, until, position }, deps);
+      if (person !== undefined) deps.keeper.keep({ user: person.user, stretch, until, position });
     },
     known: (session, row) => bySession.get(session)?.after(row),
     get size() {

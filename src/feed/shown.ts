@@ -7,6 +7,7 @@ import { type Chance, type Clock, jitter } from "../clock.ts";
 import type { InboxStore, StretchRecord } from "../database/inbox_store.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
 import type { Row } from "../log/row.ts";
+import type { Service } from "../service.ts";
 import type { Hub } from "./hub.ts";
 
 /** What keeping needs. */
@@ -31,33 +32,52 @@ const RETRY = 100;
 /** How often it is tried to keep what was shown, with pauses that grow, before that is given up. */
 const ATTEMPTS = 30;
 
-/** Has the inbox keep what was shown beyond the stretch, if anything was. */
-export function keepShown({ user, stretch, until, position }: Shown, deps: ShownDeps): void {
-  if (!mayHaveMore(until, position, stretch.topic, deps.hub)) return;
-  keep(user, stretch, position, deps).catch(deps.failed);
+/** Has inboxes keep what was shown. `stop` tries once more what waits, and no more. */
+export interface ShownKeeper extends Service {
+  /** Keeps what was shown beyond the stretch, if anything was. Does not wait. */
+  keep(shown: Shown): void;
 }
 
-/** Whether anything of the topic lies between the two; what is not in memory any more may. */
-function mayHaveMore(until: Cursor, position: Cursor, topic: string, hub: Hub): boolean {
-  if (covers(until, position)) return false;
-  if (!covers(hub.position, position)) return true;
-  const wants = (row: Row) => row.topic === topic && row.transient !== true && isBehind(position, row);
-  return hub.window.read(until, position, wants, 1)?.rows.length !== 0;
-}
+/** A keeper with nothing to do. */
+export function createShownKeeper({ hub, store, clock, chance, failed }: ShownDeps): ShownKeeper {
+  const pending = new Set<Promise<void>>();
+  let over = new AbortController();
 
-async function keep(
-  user: string,
-  stretch: StretchRecord,
-  position: Cursor,
-  { store, clock, chance }: ShownDeps,
-): Promise<void> {
-  for (let attempt = 1;; attempt++) {
-    try {
-      await store.keepShown(user, stretch, position);
-      return;
-    } catch (error) {
-      if (attempt === ATTEMPTS) throw error;
-      await clock.sleep(jitter(RETRY * attempt, chance));
+  /** Whether anything of the topic lies between the two; what is not in memory any more may. */
+  function mayHaveMore({ until, position, stretch: { topic } }: Shown): boolean {
+    if (covers(until, position)) return false;
+    if (!covers(hub.position, position)) return true;
+    const wants = (row: Row) => row.topic === topic && row.transient !== true && isBehind(position, row);
+    return hub.window.read(until, position, wants, 1)?.rows.length !== 0;
+  }
+
+  async function write({ user, stretch, position }: Shown): Promise<void> {
+    for (let attempt = 1;; attempt++) {
+      const last = attempt === ATTEMPTS || over.signal.aborted;
+      try {
+        await store.keepShown(user, stretch, position);
+        return;
+      } catch (error) {
+        if (last) return failed(error);
+        await clock.sleep(jitter(RETRY * attempt, chance), over.signal).catch(() => undefined);
+      }
     }
   }
+
+  return {
+    name: "shown",
+    keep(shown) {
+      if (!mayHaveMore(shown)) return;
+      const writing = write(shown).finally(() => pending.delete(writing));
+      pending.add(writing);
+    },
+    start() {
+      over = new AbortController();
+      return Promise.resolve();
+    },
+    async stop() {
+      over.abort();
+      await Promise.all(pending);
+    },
+  };
 }
