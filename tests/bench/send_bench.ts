@@ -11,7 +11,7 @@ import { pgbench } from "./pgbench.ts";
 
 const CLIENTS = 64;
 const SECONDS = 3;
-const ROUNDS = 3;
+const ROUNDS = 5;
 const VALUES = "('user:' || (random() * 1000)::int, 'hello', 'a body of some length, as they are')";
 const STATEMENTS = {
   plain: `insert into bench.plain (topic, title, body) values ${VALUES};`,
@@ -49,11 +49,24 @@ export const benchmark: Benchmark = {
         against(alone, "insert", "plain", "INSERT, flag up, nobody reading, against plain INSERT", 0.85),
       );
       report(against(alone, "send", "plain", "tidings.send, flag up, nobody reading, against plain INSERT"));
-      report(against(alone, "insert", "notify", "INSERT, flag up, against NOTIFY in every transaction", 2.5));
+      report(
+        against(
+          alone,
+          "insert",
+          "notify",
+          "INSERT, flag up, against NOTIFY in every transaction, nobody reading or listening",
+          2.5,
+        ),
+      );
       {
         await using _one = await gatewayProcess(url);
         await using _two = await gatewayProcess(url);
-        const read = await rounds(url, sql, ["plain", "insert", "send"], "theirs");
+        const ears = [connect(url, { max: 1 }), connect(url, { max: 1 })];
+        let heard = 0;
+        for (const ear of ears) await ear.listen("bench", () => heard++);
+        const read = await rounds(url, sql, ["plain", "insert", "send", "notify"], "theirs");
+        for (const ear of ears) await ear.end({ timeout: 1 });
+        if (heard === 0) throw new Error("Nobody heard a NOTIFY");
         report(
           against(
             read,
@@ -61,6 +74,15 @@ export const benchmark: Benchmark = {
             "plain",
             "INSERT with two gateways reading on the same cores, against plain INSERT",
             0.7,
+          ),
+        );
+        report(
+          against(
+            read,
+            "insert",
+            "notify",
+            "INSERT with two gateways reading, against NOTIFY in every transaction with two connections listening",
+            2.5,
           ),
         );
         report(
