@@ -29,7 +29,7 @@ export const benchmark: Benchmark = {
       unit: "ms",
     });
     const page = (states: string) =>
-      sql`select tidings.read_inbox('ada', ${states}::text::text[], null, null, ${LAST}::text::xid8, ${LAST}::text::bigint, 20, 1000000)`;
+      sql`select * from tidings.inbox_page('ada', ${states}::text::text[], null, null, ${LAST}::text::xid8, ${LAST}::text::bigint, 20, 1000000)`;
     const figures: Record<string, () => Promise<number>> = {
       "count, nothing new": () => timed(() => sql`select * from tidings.inbox_count('ada')`),
       "count after a send": async () => {
