@@ -31,7 +31,7 @@ export interface TailerOptions {
   doorbell?: Partial<DoorbellOptions>;
 }
 
-/** Tells of failures and recoveries; repeated failures are told once. */
+/** Tells of failures and recoveries; the same failure again is told once. */
 export interface TailerEvents {
   failed(error: unknown): void;
   recovered(): void;
@@ -136,6 +136,7 @@ export function createTailer(
 
   async function run(signal: AbortSignal): Promise<void> {
     let failures = 0;
+    let told: unknown;
     while (!signal.aborted) {
       try {
         if (!adopted) await begin();
@@ -153,7 +154,9 @@ export function createTailer(
           adopted = false;
           continue;
         }
-        if (health.ok || failures === 0) events.failed(error);
+        const reason = (error as { code?: unknown } | null)?.code;
+        if (health.ok || failures === 0 || reason !== told) events.failed(error);
+        told = reason;
         health.ok = false;
         await rest(jitter(Math.min(RETRY_MOST, RETRY * 2 ** Math.min(failures++, 10)), chance), signal);
       }

@@ -63,7 +63,12 @@ export class ScriptedGateway {
   url = "";
 
   constructor() {
-    this.#server = createServer((request, response) => void this.#http(request, response));
+    this.#server = createServer((request, response) => {
+      this.#http(request, response).catch((error) => {
+        // a page that goes away ends what it was asking
+        if ((error as { code?: string }).code !== "ECONNRESET") throw error;
+      });
+    });
     this.#server.on("upgrade", (request, socket, head) => {
       if (this.misbehaviour.refuseUpgrade || this.misbehaviour.page !== undefined) {
         socket.end("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");

@@ -4,7 +4,7 @@
  */
 
 /** Resolves as soon as `holds` does, looked at every few milliseconds; rejects after `most` ms. */
-export async function waitFor(holds: () => boolean, most = 15_000): Promise<void> {
+export async function waitFor(holds: () => boolean, most = 60_000): Promise<void> {
   const end = performance.now() + most;
   while (!holds()) {
     if (performance.now() > end) throw new Error(`It did not come to this within ${most} ms: ${holds}`);

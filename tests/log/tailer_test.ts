@@ -256,6 +256,12 @@ Deno.test("a server in recovery is not read; after its promotion the history is 
   await using log = await tail(server.url());
   await server.connect()`select tidings.send('all', 'before')`;
   await rung(log);
+  // what it cannot do first is told, and then what it cannot do for another reason
+  await server.stop();
+  await waitFor(() => {
+    log.tailer.ring();
+    return log.failures.some((error) => (error as { code?: string }).code === "unavailable");
+  });
   await server.demote();
   await waitFor(() => {
     log.tailer.ring();
