@@ -40,6 +40,8 @@ export function inboxConformance({ name, open }: Adapter): void {
     await send(sql, "all", "d");
     for (const client of clients) {
       await counts(client, { unread: 2, unseen: 2 });
+      // counts may be newer than the items of the same answer, never older
+      await client.until("the item", () => client.heard.includes("d"));
       const before = client.heard.slice(0, client.heard.indexOf("d"));
       assert.ok(
         // together with the item, where the transport tells both in one answer

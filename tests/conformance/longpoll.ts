@@ -43,7 +43,12 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
   await poll(request.since, request.presence === true ? "1" : "0");
   notes.tell({ event: "welcome", cursor: notes.cursor });
   const loop = (async () => {
-    while (!over.signal.aborted) await poll(notes.cursor, "20");
+    while (!over.signal.aborted) {
+      await poll(notes.cursor, "20").catch((error) => {
+        // a clock that jumps overtakes statements: a client asks again
+        if (!(error instanceof Refused && error.problem.code === "unavailable")) throw error;
+      });
+    }
   })().catch((error) => {
     if (over.signal.aborted) return;
     notes.tell(error instanceof Refused ? { event: "error", problem: error.problem } : { event: "closed" });

@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import type { Sql } from "postgres";
+import { parseCursor } from "../../src/log/cursor.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { brake, startGateway } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
@@ -221,12 +222,16 @@ export function conformance({ name, open }: Adapter): void {
     const token = await gateway.token("ann");
     const client = await open({ url: gateway.url, token });
     const old = client.cursor;
-    await send(sql, "user:ann", ["purged"]);
-    await has(client, 1);
+    let purged = 0;
+    do {
+      await send(sql, "user:ann", ["purged"]);
+      await has(client, ++purged);
+      // until no transaction of anybody's is open in it: one that ends later might have had rows that are purged
+    } while (parseCursor(client.cursor)!.gaps.length > 0);
     const young = client.cursor;
     await purge(sql);
     await send(sql, "user:ann", ["kept"]);
-    await has(client, 2);
+    await has(client, purged + 1);
     await client.cut();
     const goneOn = await open({ url: gateway.url, token, since: young });
     await has(goneOn, 1);
