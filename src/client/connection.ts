@@ -412,7 +412,7 @@ export class Connection {
   async #renew(): Promise<void> {
     const link = this.#link;
     try {
-      const token = await this.#o.credentials.token();
+      const token = await this.#o.credentials.token(true);
       if (this.#link !== link || link === null || token === undefined) return;
       if (this.talks) await this.request("renew the token", { op: "auth", token });
       else this.#on({ type: "renew" });
