@@ -203,18 +203,18 @@ Deno.test("bodies under way are bounded for each user and all together", () => {
   const budget = new BodyBudget({ total: 100, perUser: 60 });
   const code = (expected: string) => (error: unknown) =>
     error instanceof TidingsError && error.code === expected;
-  const ann = budget.reserve("ann", 50);
-  assert.throws(() => budget.reserve("ann", 20), code("too_many_requests"));
-  const bob = budget.reserve("bob", 50);
-  assert.throws(() => budget.reserve("cid", 1), code("unavailable"));
+  const ann = budget.take("ann", 50);
+  assert.throws(() => budget.take("ann", 20), code("too_many_requests"));
+  const bob = budget.take("bob", 50);
+  assert.throws(() => budget.take("cid", 1), code("unavailable"));
   ann();
   assert.equal(budget.held, 50);
-  const cid = budget.reserve("cid", 50);
+  const cid = budget.take("cid", 50);
   bob();
   cid();
   assert.equal(budget.held, 0);
   // one that is larger than all still gets its turn when nothing else is there
-  budget.reserve("ann", 1_000)();
+  budget.take("ann", 1_000)();
   assert.equal(budget.held, 0);
 });
 

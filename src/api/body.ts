@@ -40,7 +40,7 @@ export class BodyBudget {
    * Sets bytes aside for a user; the returned function gives them back.
    * @throws {TidingsError} `too_many_requests` or `unavailable`
    */
-  reserve(user: string, bytes: number): () => void {
+  take(user: string, bytes: number): () => void {
     const own = this.#users.get(user) ?? 0;
     if (own > 0 && own + bytes > this.#limits.perUser) {
       throw new TidingsError(
@@ -84,7 +84,7 @@ export function textBody(max: number, budget: BodyBudget): MiddlewareHandler<Aut
     const chunked = c.req.header("transfer-encoding") !== undefined;
     const length = chunked ? max : Number(c.req.header("content-length") ?? 0);
     if (length > max) throw tooLarge(max);
-    const release = budget.reserve(c.get("identity").user, length);
+    const release = budget.take(c.get("identity").user, length);
     try {
       if (chunked) await counted(c, async () => await read(c, next));
       else await read(c, next);

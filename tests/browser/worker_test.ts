@@ -14,15 +14,7 @@ import { WEB_PUSH_LIMIT, webPush } from "../../src/push/webpush.ts";
 import { pushRoutes } from "../api/push_app.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { makeReceiver, subscriptionKeys } from "../push/decrypt.ts";
-import { executable } from "./executable.ts";
-
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--disable-quic",
-];
+import { executable, FLAGS } from "./executable.ts";
 
 Deno.test("in Chromium the worker receives a push, shows it once, and a click leads to the page and marks it read", async () => {
   await using database = await testDatabase();
@@ -49,7 +41,11 @@ Deno.test("in Chromium the worker receives a push, shows it once, and a click le
   });
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
-  const browser = await chromium.launch({ executablePath: await executable(), args: FLAGS, headless: true });
+  const browser = await chromium.launch({
+    executablePath: await executable(),
+    args: [...FLAGS],
+    headless: true,
+  });
   try {
     const context = await browser.newContext();
     const page = await context.newPage();

@@ -103,7 +103,7 @@ function somebody(): string {
 /** All promises. */
 export const CASES: Case[] = [
   ...TRANSPORTS.flatMap((transport): Case[] => {
-    const only = (ground: Ground) => ({ transports: [transport], url: ground.url });
+    const over = (ground: Ground) => ({ transports: [transport], url: ground.url });
     return [
       {
         name:
@@ -111,7 +111,7 @@ export const CASES: Case[] = [
         async run(ground: Ground, meet: Meet) {
           const user = somebody();
           const sender = meet(somebody());
-          const person = meet(user, { ...only(ground), url: ground.shaky });
+          const person = meet(user, { ...over(ground), url: ground.shaky });
           await Promise.all([sender.live(), person.live()]);
           const titles = Array.from({ length: 60 }, (_, n) => `number ${n}`);
           for (const title of titles) {
@@ -128,7 +128,7 @@ export const CASES: Case[] = [
         async run(ground: Ground, meet: Meet) {
           const topic = `climb:route:${somebody()}`;
           const sender = meet(somebody());
-          const person = meet(somebody(), only(ground));
+          const person = meet(somebody(), over(ground));
           await person.live();
           await person.client.subscribe(topic);
           await assert.rejects(person.client.subscribe("private:1"), { code: "forbidden" });
@@ -148,7 +148,7 @@ export const CASES: Case[] = [
         async run(ground: Ground, meet: Meet) {
           const user = somebody();
           const sender = meet(somebody());
-          const person = meet(user, { ...only(ground), since: "zz-99" });
+          const person = meet(user, { ...over(ground), since: "zz-99" });
           await person.until(() => person.resets.length === 1, "a reset");
           await person.live();
           await sender.client.publish({ to: `user:${user}`, title: "after" });
@@ -163,7 +163,7 @@ export const CASES: Case[] = [
           let asked = 0;
           const sender = meet(somebody());
           const person = meet(user, {
-            ...only(ground),
+            ...over(ground),
             getToken: () => (asked++, ground.token(user, 3)),
           });
           await person.live();
@@ -181,7 +181,7 @@ export const CASES: Case[] = [
         name: `${transport}: a token that is not good ends it, with the gateway's reason`,
         async run(ground: Ground, meet: Meet) {
           const getToken = () => "not.a.token";
-          const person = meet(somebody(), { ...only(ground), getToken, user: "x" });
+          const person = meet(somebody(), { ...over(ground), getToken, user: "x" });
           await person.until(() => person.errors.length === 1, "an error");
           assert.deepEqual(person.errors, ["invalid_token"]);
           assert.equal(person.client.snapshot.state, "closed");

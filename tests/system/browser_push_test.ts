@@ -12,17 +12,10 @@ import { createPushStore } from "../../src/push/store.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";
 import { webPush } from "../../src/push/webpush.ts";
 import { pushRoutes } from "../api/push_app.ts";
+import { FLAGS } from "../browser/executable.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { browserPushService } from "./browser_push_service.ts";
 import { desktop } from "./desktop.ts";
-
-const FLAGS = [
-  "--no-sandbox",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--disable-quic",
-];
 
 Deno.test("a browser that is away is reached: Chromium subscribes, decrypts what is pushed, shows it on the desktop, and a click there opens the page and marks it read", async () => {
   await using database = await testDatabase();
