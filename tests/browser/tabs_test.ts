@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import type { BrowserContext, Page } from "playwright-core";
-import { ScriptedGateway, tokenOf } from "../client/scripted_gateway.ts";
+import { ScriptedGateway } from "../client/scripted_gateway.ts";
+import { tokenOf } from "../client/unsigned_token.ts";
 import { serveBell } from "./bell_page.ts";
 import { inTime, startBrowser } from "./chromium.ts";
 

@@ -10,6 +10,9 @@ import { type WebSocket, WebSocketServer } from "ws";
 import { claims } from "../../src/client/credentials.ts";
 import type { Item } from "../../src/notification.ts";
 import type { ClientFrame, InboxCount, ServerFrame } from "../../src/protocol.ts";
+import { Lookout } from "../helpers/lookout.ts";
+import { type Mark, ScriptedInbox, type State } from "./scripted_inbox.ts";
+import { tokenOf } from "./unsigned_token.ts";
 
 interface Session {
   transport: "websocket" | "sse";
@@ -46,7 +49,6 @@ export class ScriptedGateway {
   readonly frames: ClientFrame[] = [];
   readonly requests: { method: string; path: string; token: string | undefined; body: unknown }[] = [];
   readonly sessions = new Set<Session>();
-  readonly states = new Map<string, "unseen" | "seen" | "read" | "archived">();
   /** Everything is static to it that is not the protocol. */
   readonly files = new Map<string, { type: string; body: string | Uint8Array }>();
   /** Answers `/token`, as somebody's own server would. */
@@ -56,7 +58,8 @@ export class ScriptedGateway {
   /** The number of feeds that began, by transport. */
   readonly begun: Record<string, number> = { websocket: 0, sse: 0, longpoll: 0 };
   #polls = new Set<() => void>();
-  #waiters = new Set<() => void>();
+  readonly #inbox = new ScriptedInbox(this.log);
+  readonly #lookout = new Lookout();
   readonly #swallowed = new Set<Duplex>();
   readonly #server: Server;
   readonly #sockets = new WebSocketServer({ noServer: true });
@@ -101,12 +104,11 @@ export class ScriptedGateway {
   }
 
   get count(): InboxCount {
-    const kept = this.#inbox();
-    const state = (item: Item) => this.states.get(item.id) ?? "unseen";
-    return {
-      unread: kept.filter((item) => ["unseen", "seen"].includes(state(item))).length,
-      unseen: kept.filter((item) => state(item) === "unseen").length,
-    };
+    return this.#inbox.count;
+  }
+
+  get states(): Map<string, State> {
+    return this.#inbox.states;
   }
 
   /** Sends a notification to whoever is there; the answer is its id. */
@@ -146,27 +148,11 @@ export class ScriptedGateway {
 
   /** Resolves as soon as the condition holds; looked at whenever something happened here. */
   until(condition: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const look = () => {
-        if (!condition()) return;
-        this.#waiters.delete(look);
-        resolve();
-      };
-      this.#waiters.add(look);
-      look();
-    });
-  }
-
-  #happened(): void {
-    for (const look of [...this.#waiters]) look();
+    return this.#lookout.until(condition);
   }
 
   #wants(topics: Set<string>, topic: string): boolean {
     return topic === "all" || topic.startsWith("user:") || topics.has(topic);
-  }
-
-  #inbox(): Item[] {
-    return this.log.filter((item) => item.transient !== true);
   }
 
   #after(since: string | null | undefined, topics: Set<string>): Item[] {
@@ -191,7 +177,7 @@ export class ScriptedGateway {
     if (since === "gone") session.send({ op: "reset", reason: "retention", cursor: this.cursor });
     const items = this.#after(since, session.topics);
     if (items.length > 0) session.send({ op: "items", cursor: this.cursor, items });
-    this.#happened();
+    this.#lookout.happened();
   }
 
   #websocket(request: IncomingMessage, ws: WebSocket): void {
@@ -208,13 +194,13 @@ export class ScriptedGateway {
     };
     ws.on("close", () => {
       this.sessions.delete(session);
-      this.#happened();
+      this.#lookout.happened();
     });
     ws.on("message", (data) => {
       const frame = JSON.parse(String(data)) as ClientFrame;
       this.frames.push(frame);
       if (!this.misbehaviour.deaf) this.#frame(frame, session, url);
-      this.#happened();
+      this.#lookout.happened();
     });
   }
 
@@ -267,22 +253,9 @@ export class ScriptedGateway {
   }
 
   /** Marks, and tells everybody. */
-  mark(
-    change: { ids?: string[]; all?: true; before?: string; state: "seen" | "read" | "unread" | "archived" },
-  ): void {
-    const { ids, all, before, state } = change;
-    for (const { id } of this.#inbox()) {
-      if (!all && !ids?.includes(id) && !(before !== undefined && Number(id) <= Number(before))) continue;
-      const now = this.states.get(id) ?? "unseen";
-      if (state === "seen" && now !== "unseen") continue;
-      this.states.set(id, state === "unread" ? "seen" : state);
-    }
-    this.tell({
-      op: "inbox",
-      ...this.count,
-      changes: [{ state, ...(ids ? { ids } : {}), ...(all ? { all } : {}), ...(before ? { before } : {}) }],
-    });
-    this.#happened();
+  mark(change: Mark): void {
+    this.tell({ op: "inbox", ...this.#inbox.mark(change) });
+    this.#lookout.happened();
   }
 
   async #http(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -307,35 +280,18 @@ export class ScriptedGateway {
       );
     }
     this.requests.push({ method: request.method!, path: url.pathname, token, body });
-    this.#happened();
+    this.#lookout.happened();
     if (this.misbehaviour.muteHttp) return;
     if (url.pathname === "/v1/feed") return await this.#feed(request, response, url, token, json);
     if (url.pathname === "/v1/notifications") return json(201, { ids: this.#publish(body) });
     if (url.pathname === "/v1/inbox/mark") return void (this.mark(body), response.writeHead(204).end());
     if (url.pathname === "/v1/inbox/count") return json(200, this.count);
-    if (url.pathname === "/v1/inbox") return json(200, this.#page(url.searchParams));
+    if (url.pathname === "/v1/inbox") return json(200, this.#inbox.page(url.searchParams));
     json(
       404,
       { type: "urn:x", title: "Not here", status: 404, code: "not_found" },
       "application/problem+json",
     );
-  }
-
-  #page(query: URLSearchParams): unknown {
-    const [state, before, limit] = [
-      query.get("state"),
-      query.get("before"),
-      Number(query.get("limit") ?? 20),
-    ];
-    const all = this.#inbox().map((item) => ({ ...item, state: this.states.get(item.id) ?? "unseen" }))
-      .reverse()
-      .filter((item) => before === null || Number(item.id) < Number(before))
-      .filter((item) => {
-        if (state === null) return item.state !== "archived";
-        return state === "unread" ? ["unseen", "seen"].includes(item.state) : item.state === state;
-      });
-    const items = all.slice(0, limit);
-    return { items, ...(all.length > limit ? { next: items.at(-1)!.id } : {}) };
   }
 
   async #feed(
@@ -369,7 +325,7 @@ export class ScriptedGateway {
       const session: Session = { transport: "sse", token, topics, send, end: () => response.destroy() };
       response.on("close", () => {
         this.sessions.delete(session);
-        this.#happened();
+        this.#lookout.happened();
       });
       return this.#begin(session, since);
     }
@@ -385,7 +341,7 @@ export class ScriptedGateway {
       return json(409, problem, "application/problem+json");
     }
     this.begun.longpoll! += 1;
-    this.#happened();
+    this.#lookout.happened();
     if (wait > 0 && this.#after(since, topics).length === 0) {
       const held = await new Promise<boolean>((resolve) => {
         const wake = () => resolve(true);
@@ -405,12 +361,4 @@ export class ScriptedGateway {
     }
     json(200, { cursor: this.cursor, items: this.#after(since, topics), inbox: this.count });
   }
-}
-
-/** A token whose claims can be read; nobody here checks its signature. */
-export function tokenOf(sub: string, lifetime = 3600, now = Date.now()): string {
-  const encode = (value: object) =>
-    new TextEncoder().encode(JSON.stringify(value)).toBase64({ alphabet: "base64url", omitPadding: true });
-  const iat = Math.floor(now / 1000);
-  return `${encode({ alg: "HS256" })}.${encode({ sub, iat, exp: iat + lifetime })}.signature`;
 }
