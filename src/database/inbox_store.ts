@@ -2,32 +2,13 @@
  * The inbox's statements: every call is one SQL function of sql/011_inbox.sql to sql/016_retention.sql with bound values.
  * @module
  */
-import { type ErrorCode, type FieldError, TidingsError } from "../errors.ts";
-import type { Cursor } from "../log/cursor.ts";
+import { type Position, type PositionRecord, toPosition, toPositionRecord } from "../log/position.ts";
 import { type Entry, type Row, toRow } from "../log/row.ts";
 import type { InboxCount, MarkState } from "../protocol.ts";
-import { type Database, sqlState } from "./postgres.ts";
-
-/** A position in the log without the name of its history. */
-export type Position = Omit<Cursor, "epoch">;
-
-/** A stretch of following. */
-export interface Stretch {
-  id: string;
-  topic: string;
-  since: Position;
-  /** Absent: the person follows still. */
-  until?: Position;
-}
-
-/** What is hidden from a person: topics and types with a rule of their own, and whether all others are. */
-export interface HiddenRules {
-  offTopics: readonly string[];
-  onTopics: readonly string[];
-  offTypes: readonly string[];
-  onTypes: readonly string[];
-  off: boolean;
-}
+import { type HiddenRules, type RulesRecord, toRules } from "./hidden_rules.ts";
+import type { Database } from "./postgres.ts";
+import { named } from "./refusal.ts";
+import { type Stretch, type StretchRecord, toStretch } from "./stretch.ts";
 
 /** A count as of a place in the log. */
 export interface PlacedCount extends InboxCount {
@@ -230,7 +211,7 @@ export function createInboxStore(database: Pick<Database, "query">): InboxStore 
       const [row] = await named(
         database.query<{ done: boolean }>((sql) =>
           sql`select tidings.keep_shown(${user}, ${JSON.stringify(stretch)}::text::jsonb,
-            ${JSON.stringify(toPlace(shown))}::text::jsonb) as done`
+            ${JSON.stringify(toPositionRecord(shown))}::text::jsonb) as done`
         ),
       );
       return row!.done;
@@ -300,106 +281,10 @@ const LAST = "9223372036854775807";
 /** Bytes of body and data of one page, about. */
 const PAGE_BYTES = 1024 * 1024;
 
-/** A position as SQL writes it. */
-export interface PlaceRecord {
-  xmax: string;
-  xip: string[];
-  at: string[];
-}
-
-/** A stretch as SQL writes it. */
-export interface StretchRecord {
-  id: string;
-  topic: string;
-  since: PlaceRecord;
-  until?: PlaceRecord;
-}
-
 interface OpenRecord {
   stretches: StretchRecord[];
   rules: RulesRecord;
-  counted: PlaceRecord & InboxCount & { expiry: string | null };
+  counted: PositionRecord & InboxCount & { expiry: string | null };
   signed_out: string | null;
   refused: string[];
-}
-
-/** Rules as SQL writes them. */
-export interface RulesRecord {
-  off_topics: string[];
-  on_topics: string[];
-  off_types: string[];
-  on_types: string[];
-  off: boolean;
-}
-
-/** A stretch as it travels in the log and comes from the database. */
-export function toStretch({ id, topic, since, until }: StretchRecord): Stretch {
-  return {
-    id,
-    topic,
-    since: toPosition(since),
-    ...(until === undefined ? {} : { until: toPosition(until) }),
-  };
-}
-
-/** The rules as they travel in the log and come from the database. */
-export function toRules(record: RulesRecord): HiddenRules {
-  return {
-    offTopics: record.off_topics,
-    onTopics: record.on_topics,
-    offTypes: record.off_types,
-    onTypes: record.on_types,
-    off: record.off,
-  };
-}
-
-/** Whether the rules hide this from the person. */
-export function hides(rules: HiddenRules, row: { topic: string; type: string }): boolean {
-  return rules.offTopics.includes(row.topic) || rules.offTypes.includes(row.type) ||
-    (rules.off && !rules.onTopics.includes(row.topic) && !rules.onTypes.includes(row.type));
-}
-
-function toPosition({ xmax, xip, at }: PlaceRecord): Position {
-  return { xmax: Number(xmax), gaps: xip.map((xid, index) => ({ xid: Number(xid), id: Number(at[index]) })) };
-}
-
-/** A position as SQL reads it. */
-export function toPlace({ xmax, gaps }: Position): PlaceRecord {
-  return {
-    xmax: String(xmax),
-    xip: gaps.map(({ xid }) => String(xid)),
-    at: gaps.map(({ id }) => String(id)),
-  };
-}
-
-/** What the functions raise, in the words of the interface. Their messages are written for the caller. */
-const RAISED: Record<string, ErrorCode | undefined> = {
-  TD404: "not_found",
-  "22023": "invalid_request",
-  "22007": "invalid_request",
-  "22008": "invalid_request",
-  "23514": "invalid_request",
-  "22003": "not_found",
-  "54000": "conflict",
-};
-
-async function named<T>(result: Promise<T>): Promise<T> {
-  try {
-    return await result;
-  } catch (error) {
-    const state = sqlState(error);
-    const code = state === undefined ? undefined : RAISED[state];
-    if (code === undefined) throw error;
-    const { message } = error as Error;
-    if (state === "22003") {
-      throw new TidingsError("not_found", "Cannot mark: ids: there is none so high", { cause: error });
-    }
-    throw new TidingsError(code, message, { cause: error, ...fieldOf(message) });
-  }
-}
-
-/** `Cannot mark: ids: expected up to 1000` names its field. */
-function fieldOf(message: string): { errors?: FieldError[] } {
-  const match = /^Cannot [a-z ]+: ([A-Za-z_]+): (.*)$/s.exec(message);
-  return match === null ? {} : { errors: [{ field: match[1] ?? "", message: match[2] ?? "" }] };
 }

@@ -3,11 +3,11 @@
  * out. Each takes effect in its place in the log; none is shown as an item.
  * @module
  */
-import { hides, type RulesRecord, type StretchRecord, toRules, toStretch } from "../database/inbox_store.ts";
+import { type RulesRecord, screenOf, toRules } from "../database/hidden_rules.ts";
+import { type StretchRecord, toStretch } from "../database/stretch.ts";
 import { itemOf, type Row } from "../log/row.ts";
 import type { InboxChange } from "../protocol.ts";
 import type { Crowd } from "./people.ts";
-import { hidesAnything } from "./person.ts";
 import type { Control, Session } from "./session.ts";
 import { userTopic } from "./topic.ts";
 import { revoke, signOut, type WithdrawalDeps, WITHDRAWALS } from "./withdrawal.ts";
@@ -47,10 +47,7 @@ interface InboxData {
 }
 
 function inbox(data: InboxData, row: Row, session: Session, { crowd }: ControlDeps): void {
-  if (data.hidden !== undefined) {
-    const rules = toRules(data.hidden);
-    session.screen = hidesAnything(rules) ? (row) => hides(rules, row) : undefined;
-  }
+  if (data.hidden !== undefined) session.screen = screenOf(toRules(data.hidden));
   const { changes, unread, unseen } = data;
   if (unread === undefined || unseen === undefined) return crowd.told(session);
   // Of what happened long ago, the counts of today are better than those of that moment.

@@ -3,7 +3,8 @@
  * told a moment after they changed, together with whatever else changed in that moment.
  * @module
  */
-import type { OpenedInbox, StretchRecord } from "../database/inbox_store.ts";
+import type { OpenedInbox } from "../database/inbox_store.ts";
+import type { StretchRecord } from "../database/stretch.ts";
 import { TidingsError } from "../errors.ts";
 import type { Cursor } from "../log/cursor.ts";
 import type { Row } from "../log/row.ts";

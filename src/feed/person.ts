@@ -8,7 +8,8 @@
  * @module
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
-import { type HiddenRules, hides, type InboxStore, type OpenedInbox } from "../database/inbox_store.ts";
+import { screenOf } from "../database/hidden_rules.ts";
+import type { InboxStore, OpenedInbox } from "../database/inbox_store.ts";
 import type { Batch } from "../log/batch.ts";
 import { type Cursor, isBehind } from "../log/cursor.ts";
 import { isControl, itemOf, type Row } from "../log/row.ts";
@@ -52,7 +53,8 @@ export class Person implements Subscriber {
   readonly #topics = new Set<string>();
   readonly #ended = new AbortController();
   #at: Cursor | undefined;
-  #rules: HiddenRules | undefined;
+  /** Whether the person does not want to see a row; undefined: they said nothing of that. */
+  #screen: ((row: Row) => boolean) | undefined;
   #begun = 0;
   #applied = 0;
   #reading: Promise<void> | undefined;
@@ -80,7 +82,7 @@ export class Person implements Subscriber {
   admit(session: Session, personal: boolean): void {
     if (personal) this.sessions.set(session, this.count);
     else this.#others.add(session);
-    session.screen = this.#screen();
+    session.screen = this.#screen;
   }
 
   dismiss(session: Session): void {
@@ -198,8 +200,8 @@ export class Person implements Subscriber {
       since: { epoch, ...since },
       ...(until === undefined ? {} : { until: { epoch, ...until } }),
     }));
-    this.#rules = hidesAnything(rules) ? rules : undefined;
-    for (const session of [...this.sessions.keys(), ...this.#others]) session.screen = this.#screen();
+    this.#screen = screenOf(rules);
+    for (const session of [...this.sessions.keys(), ...this.#others]) session.screen = this.#screen;
     const topics = new Set([userTopic(this.user), ALL]);
     for (const { topic, until } of this.followed) if (until === undefined) topics.add(topic);
     for (const topic of topics) this.#join(topic);
@@ -225,7 +227,7 @@ export class Person implements Subscriber {
   /** Whether this row is in the inbox, shown, and not in the counts yet. */
   #counts(row: Row): boolean {
     if (row.transient === true || this.#at === undefined || isBehind(this.#at, row)) return false;
-    if (this.#rules !== undefined && hides(this.#rules, row)) return false;
+    if (this.#screen?.(row) === true) return false;
     if (row.topic === ALL || row.topic === userTopic(this.user)) return true;
     return this.followed.some(({ topic, since, until }) =>
       topic === row.topic && (since === undefined || !isBehind(since, row)) &&
@@ -252,19 +254,9 @@ export class Person implements Subscriber {
     this.#cancelExpiry = clock.after(wait, () => this.reload());
   }
 
-  #screen(): ((row: Row) => boolean) | undefined {
-    const rules = this.#rules;
-    return rules === undefined ? undefined : (row) => hides(rules, row);
-  }
-
   #join(topic: string): void {
     if (this.#topics.has(topic)) return;
     this.#topics.add(topic);
     this.#deps.hub.join(topic, this);
   }
-}
-
-/** Whether the rules hide anything at all. */
-export function hidesAnything(rules: HiddenRules): boolean {
-  return rules.off || rules.offTopics.length > 0 || rules.offTypes.length > 0;
 }

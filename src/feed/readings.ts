@@ -9,8 +9,8 @@
 import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
-import { toPlace } from "../database/inbox_store.ts";
 import { covers, type Cursor } from "../log/cursor.ts";
+import { toPositionRecord } from "../log/position.ts";
 import type { Service } from "../service.ts";
 import type { Hub } from "./hub.ts";
 import type { Session } from "./session.ts";
@@ -61,9 +61,9 @@ export function createReadings(deps: { sql: Statement; hub: Hub; clock: Clock; i
       transport: one.transport,
       topics: session.topics,
       opened: one.opened,
-      since: toPlace(one.since),
-      ...(sent === undefined ? {} : { sent: toPlace(sent) }),
-      ...(one.acked === undefined ? {} : { acked: toPlace(one.acked), ackedAt: one.ackedAt }),
+      since: toPositionRecord(one.since),
+      ...(sent === undefined ? {} : { sent: toPositionRecord(sent) }),
+      ...(one.acked === undefined ? {} : { acked: toPositionRecord(one.acked), ackedAt: one.ackedAt }),
       ...(one.ended === undefined ? {} : { ended: one.ended.at }),
     };
   }
@@ -87,7 +87,7 @@ export function createReadings(deps: { sql: Statement; hub: Hub; clock: Clock; i
     });
     try {
       await sql`select tidings.record_readings(${instance}, ${
-        moved ? JSON.stringify(toPlace(position)) : null
+        moved ? JSON.stringify(toPositionRecord(position)) : null
       }::text::jsonb,
         ${readings}::text::jsonb)`;
       passed = position;

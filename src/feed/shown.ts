@@ -4,7 +4,8 @@
  * @module
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
-import type { InboxStore, StretchRecord } from "../database/inbox_store.ts";
+import type { InboxStore } from "../database/inbox_store.ts";
+import type { StretchRecord } from "../database/stretch.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
 import type { Row } from "../log/row.ts";
 import type { Service } from "../service.ts";

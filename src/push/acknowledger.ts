@@ -9,6 +9,7 @@ import { getLogger } from "@logtape/logtape";
 import type { Clock } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
 import { type Cursor, parseCursor } from "../log/cursor.ts";
+import { toPositionRecord } from "../log/position.ts";
 import type { Service } from "../service.ts";
 
 /** Writes what was collected. */
@@ -83,12 +84,10 @@ export function createAcknowledger(write: WriteAcknowledged, clock: Clock): Ackn
 /** Writes to Postgres. SQL: `sql/044_acknowledge.sql`. */
 export function writeAcknowledged(sql: Statement): WriteAcknowledged {
   return async (entries) => {
-    const rows = entries.map(({ user, cursor: { epoch, xmax, gaps } }) => ({
+    const rows = entries.map(({ user, cursor }) => ({
       user,
-      epoch,
-      xmax: String(xmax),
-      xip: gaps.map(({ xid }) => String(xid)),
-      at: gaps.map(({ id }) => String(id)),
+      epoch: cursor.epoch,
+      ...toPositionRecord(cursor),
     }));
     await sql`select tidings.acknowledge(${JSON.stringify(rows)}::text::jsonb)`;
   };

@@ -9,7 +9,7 @@
  */
 import postgres from "postgres";
 import { isBehind, type Place } from "../../src/log/cursor.ts";
-import { type StretchRecord, toStretch } from "../../src/database/inbox_store.ts";
+import { type StretchRecord, toStretch } from "../../src/database/stretch.ts";
 import { type CheckReport, disorder, type Progress, type Span } from "./checker.ts";
 import { pick, random } from "./random.ts";
 
