@@ -82,6 +82,10 @@ declare
   lost_topics text[];
   lost_users text[];
   unwatched text[];
+  came_topics text[];
+  came_users text[];
+  gone_topics text[];
+  gone_users text[];
 begin
   -- Nothing is written before the lock is held, so that who waits for it holds up no reader of the log.
   perform pg_catalog.pg_advisory_xact_lock(7434460952);
@@ -147,7 +151,7 @@ begin
   from pg_catalog.jsonb_each_text(changes->'active') e(id, moment)
   where s.id = e.id;
 
-  -- Where joins and leaves are told from here on.
+  -- Where joins and leaves are told from here on. 183: a longer topic's presence topic would be no topic.
   insert into tidings.watched (topic, until)
   select distinct e.topic, timestamptz 'infinity'
   from pg_catalog.jsonb_to_recordset(changes->'put') p(topics jsonb)
@@ -174,11 +178,10 @@ begin
     select c.topic, c.user_id, moment from pairs c
     on conflict do nothing
     returning presence.topic, presence.user_id
-  ), told as (
-    insert into tidings.notification (topic, type, data, transient, expires_at)
-    select a.* from came c cross join lateral tidings.announcement('tidings.join', c.topic, c.user_id, moment) a
   )
-  select pg_catalog.count(*) into joined from came;
+  select pg_catalog.count(*), pg_catalog.array_agg(c.topic), pg_catalog.array_agg(c.user_id)
+  into joined, came_topics, came_users from came c;
+  perform tidings.announce('tidings.join', came_topics, came_users, moment);
 
   -- Who has no session left: looked for among all when a gateway died or began anew, else among those who just lost one.
   update tidings.presence p set gone_at = moment
@@ -188,28 +191,32 @@ begin
 
   with left_for_good as (
     delete from tidings.presence p where p.gone_at <= moment - grace returning p.topic, p.user_id
-  ), told as (
-    insert into tidings.notification (topic, type, data, transient, expires_at)
-    select a.* from left_for_good l
-    cross join lateral tidings.announcement('tidings.leave', l.topic, l.user_id, moment) a
   )
-  select pg_catalog.count(*) into gone from left_for_good;
+  select pg_catalog.count(*), pg_catalog.array_agg(l.topic), pg_catalog.array_agg(l.user_id)
+  into gone, gone_topics, gone_users from left_for_good l;
+  perform tidings.announce('tidings.leave', gone_topics, gone_users, moment);
 
+  -- greatest() passes over null: without anybody gone there is no row here, and not a leave that is due at once.
   pending := (
-    select greatest(0, extract(epoch from min(p.gone_at) + grace - pg_catalog.clock_timestamp()) * 1000)
-    from tidings.presence p where p.gone_at is not null);
+    select greatest(0, extract(epoch from p.gone_at + grace - pg_catalog.clock_timestamp()) * 1000)
+    from tidings.presence p where p.gone_at is not null order by p.gone_at limit 1);
   return next;
 end $$;
 
--- The log's row for a join or leave; no row where nobody watches. 183: a longer topic's presence topic would be no topic.
-create function tidings.announcement(type text, topic text, user_id text, moment timestamptz)
-returns table (to_topic text, of_type text, data jsonb, transient boolean, expires_at timestamptz)
-language sql stable set search_path = '' as $$
-  select 'tidings:presence:' || w.topic, announcement.type,
-         pg_catalog.jsonb_build_object('topic', w.topic, 'user', announcement.user_id),
-         true, least(announcement.moment + interval '1 minute', w.until)
-  from tidings.watched w where w.topic = announcement.topic
-$$;
+-- Tells joins or leaves, pairs of a topic and a person, where somebody watches. Where nobody does it leaves the log alone: an
+-- INSERT of no rows rings as well.
+create function tidings.announce(type text, topics text[], users text[], moment timestamptz) returns void
+language plpgsql volatile set search_path = '' as $$
+begin
+  if not exists (select from tidings.watched w where w.topic = any (topics)) then
+    return;
+  end if;
+  insert into tidings.notification (topic, type, data, transient, expires_at)
+  select 'tidings:presence:' || w.topic, announce.type, pg_catalog.jsonb_build_object('topic', w.topic, 'user', p.user_id),
+         true, least(moment + interval '1 minute', w.until)
+  from unnest(topics, users) p(topic, user_id)
+  join tidings.watched w on w.topic = p.topic;
+end $$;
 
 -- Who is in a topic: how many, and up to max_people of them in the order of their names.
 create function tidings.present(topic text, max_people integer)

@@ -1,4 +1,6 @@
 import assert from "node:assert/strict";
+import { type Clock, systemClock } from "../../src/clock.ts";
+import type { Beat } from "../../src/feed/presence_store.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
 import { connect, Gateway, gateway, here, TIMES, told } from "./presence_world.ts";
@@ -63,6 +65,48 @@ Deno.test("nothing is told where nobody watches", async () => {
   await a.presence.settled();
   const [row] = await database.sql`select count(*)::int as n from tidings.notification`;
   assert.equal(row?.["n"], 0);
+});
+
+Deno.test("while nobody is leaving, a gateway waits for its next beat, and rings nobody's bell with it", async () => {
+  await using database = await testDatabase();
+  const waits: number[] = [];
+  const clock: Clock = {
+    ...systemClock,
+    after(ms, run) {
+      waits.push(ms);
+      return systemClock.after(ms, run);
+    },
+  };
+  const times = { ...TIMES, beat: 60_000, lease: 180_000 };
+  await using a = new Gateway(database.sql, "a", times, clock);
+  await a.presence.start();
+  assert.equal(waits.length, 1);
+  assert(waits[0]! >= 30_000, `it waits ${waits[0]} ms`);
+  const heard: string[] = [];
+  const fence = Promise.withResolvers<void>();
+  const listening = await database.sql.listen("tidings", (payload) => {
+    if (payload === "fence") fence.resolve();
+    else heard.push(payload);
+  });
+  const kim = connect(a, "kim");
+  await a.presence.settled();
+  const nobodyLeaves: Beat = {
+    instance: "a",
+    lease: times.lease,
+    grace: times.grace,
+    fresh: false,
+    put: [],
+    drop: [],
+    active: {},
+  };
+  assert.equal((await a.store.beat(nobodyLeaves)).pending, undefined);
+  const gone = a.beat((result) => result.gone > 0);
+  kim.close();
+  await gone;
+  await database.sql.notify("tidings", "fence");
+  await fence.promise;
+  await listening.unlisten();
+  assert.deepEqual(heard, []);
 });
 
 Deno.test("joins and leaves are told for a minute after the last watcher went, and none of it outlives the telling", async () => {
