@@ -1,11 +1,11 @@
 /**
- * The reference tables of README, made from what the program itself uses: the settings of config.ts and the codes of errors.ts.
+ * The reference tables of README, made from what the program itself uses: the settings of settings.ts and the codes of errors.ts.
  * @module
  */
 import type { z } from "zod";
-import { SETTINGS } from "./config.ts";
 import { ERRORS } from "./errors.ts";
 import { metaOf } from "./setting.ts";
+import { SETTINGS } from "./settings.ts";
 
 /** Every generated table by the name that marks its place in README. */
 export const TABLES: Readonly<Record<string, () => string>> = {

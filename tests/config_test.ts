@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { generateKeyPairSync } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import fc from "fast-check";
-import { readConfig, SETTINGS } from "../src/config.ts";
+import { readConfig } from "../src/config.ts";
 import { StartError } from "../src/errors.ts";
 import { TABLES, withTables } from "../src/reference.ts";
 import { metaOf } from "../src/setting.ts";
+import { SETTINGS } from "../src/settings.ts";
 
 const SECRET = "a secret of this test, long enough to be one";
 
