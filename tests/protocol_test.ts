@@ -6,7 +6,7 @@ import { CLOSE, EVENTS, PATHS, SUBPROTOCOL } from "../src/protocol.ts";
 import { INLET } from "../src/transports/inlet.ts";
 import { LIMIT, WAIT } from "../src/transports/longpoll.ts";
 import { HEARTBEAT, MAX_TOPICS } from "../src/transports/negotiate.ts";
-import { WEBSOCKET_LIMITS } from "../src/transports/websocket.ts";
+import { WEBSOCKET_LIMITS } from "../src/transports/websocket_limits.ts";
 
 const root = new URL("../", import.meta.url);
 const reference = await readFile(new URL("PROTOCOL.md", root), "utf8");
