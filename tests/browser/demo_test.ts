@@ -1,9 +1,9 @@
-import axe from "axe-core";
 import assert from "node:assert/strict";
 import type { Page } from "playwright-core";
 import { ACTIONS, type Member } from "../../src/demo/actions.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
+import { AXE, violations } from "./axe.ts";
 import { startBrowser, type TestBrowser } from "./chromium.ts";
 
 function shows(name: string, run: (page: Page, browser: TestBrowser, url: string) => Promise<void>): void {
@@ -137,20 +137,10 @@ shows("fits a phone without scrolling sideways, both bells in sight, and axe fin
     assert.ok(wide <= 0, `${wide} px too wide`);
     assert.equal(bells, 2);
     // evaluated as the tests' own, where the page's policy does not reach
-    await page.addInitScript(axe.source);
+    await page.addInitScript(AXE);
     await page.reload();
     await page.getByText("live over WebSocket").nth(1).waitFor();
-    const violations = await page.evaluate(async () => {
-      const { axe } = globalThis as never as {
-        axe: {
-          run(): Promise<{ violations: { id: string; nodes: { html: string; failureSummary: string }[] }[] }>;
-        };
-      };
-      return (await axe.run()).violations.map((
-        { id, nodes },
-      ) => [id, ...nodes.map((node) => `${node.html} ${node.failureSummary}`)]);
-    });
-    assert.deepEqual(violations, [], `${viewport.width} px wide`);
+    assert.deepEqual(await violations(page), [], `${viewport.width} px wide`);
   }
 });
 
