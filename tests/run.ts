@@ -35,7 +35,7 @@ const BY_SERVER = [
   "database/send_test.ts",
   "inbox",
   "log",
-  "push/sql_test.ts",
+  "push/sql",
   "schedule/sql_test.ts",
 ];
 
@@ -52,7 +52,7 @@ const BY_VERSION = [
   "inbox/trace_test.ts",
   "log/tailer_test.ts",
   "operations_test.ts",
-  "push/sql_test.ts",
+  "push/sql",
   "schedule/sql_test.ts",
 ];
 

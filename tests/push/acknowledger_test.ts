@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import type { Sql } from "postgres";
 import { formatCursor, fromSnapshot } from "../../src/log/cursor.ts";
 import { createAcknowledger, writeAcknowledged } from "../../src/push/acknowledger.ts";
-import { createPushStore } from "../../src/push/store.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { manualClock } from "../helpers/manual_clock.ts";
+import { due } from "./sql/ledger.ts";
 
 /** What a client that has shown everything so far holds. */
 async function cursor(sql: Sql): Promise<string> {
@@ -12,11 +12,9 @@ async function cursor(sql: Sql): Promise<string> {
   return formatCursor(fromSnapshot(row?.epoch, row?.snapshot));
 }
 
+/** The titles of what is due, in the order of the claims. */
 async function pushed(sql: Sql): Promise<unknown[]> {
-  const store = createPushStore(sql);
-  while (await store.plan(100, 0) !== 0);
-  while (await store.fanOut(100, 0));
-  return (await store.claim(100, 60_000)).map(({ message }) => message.item.title);
+  return (await due(sql)).map(({ message }) => message.item.title);
 }
 
 Deno.test("what a visible client acknowledged is not pushed, what came after is; the reason is kept", async () => {

@@ -3,18 +3,13 @@ import type { Sql } from "postgres";
 import type { Outcome } from "../../src/push/provider.ts";
 import { createPushStore } from "../../src/push/store.ts";
 import { testDatabase } from "../helpers/database.ts";
-
-const register = (sql: Sql, user: string, id: string) =>
-  sql`select tidings.register_device(${user}, ${id}, 'webpush', ${`https://push.example/${user}/${id}`}, '{}'::jsonb, false, null)`;
+import { device, due, settle } from "./sql/ledger.ts";
 
 const send = async (sql: Sql, call: string) => (await sql.unsafe(`select ${call} as id`))[0]!["id"] as string;
 
 /** Plans, claims and settles everything that is due. */
-async function push(sql: Sql, outcome: Outcome, retryMs = 0): Promise<void> {
-  const store = createPushStore(sql);
-  while (await store.plan(100, 0) !== 0);
-  while (await store.fanOut(100, 0));
-  for (const claim of await store.claim(100, 60_000)) await store.settle(claim, outcome, retryMs);
+async function push(sql: Sql, outcome: Outcome): Promise<void> {
+  await settle(sql, await due(sql), outcome);
 }
 
 /** What tidings.trace says of pushes: event and detail, in the order of time. */
@@ -29,7 +24,7 @@ async function story(sql: Sql, id: string, user: string): Promise<string[]> {
 Deno.test("trace() tells how a push was queued, tried, answered, shown, read elsewhere and taken back", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  await register(sql, "ann", "phone");
+  await device(sql, "ann", "phone");
   const id = await send(sql, "tidings.send('user:ann', 'x', push => true)");
   assert.deepEqual(await story(sql, id, "ann"), ["push none: no gateway has come to it yet"]);
   await push(sql, { kind: "retry", reason: "answered 503" });
@@ -51,7 +46,7 @@ Deno.test("trace() tells how a push was queued, tried, answered, shown, read els
 Deno.test("trace() tells why there was no push", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  await register(sql, "ann", "phone");
+  await device(sql, "ann", "phone");
   await sql`select tidings.prefer('ann', 'type', 'mute', false, false), tidings.prefer('ann', 'type', 'quiet', true, false)`;
   await sql`select tidings.follow('bo', 'author:7')`;
   const cases: [string, string, string[]][] = [
@@ -82,7 +77,7 @@ Deno.test("trace() tells why there was no push", async () => {
     "push gone: device phone: answered 410",
   ]);
 
-  await register(sql, "ann", "phone");
+  await device(sql, "ann", "phone");
   const late = await send(sql, "tidings.send('user:ann', 'x', push => true)");
   const expired = await send(sql, "tidings.send('user:ann', 'x', push => true, ttl => '1 hour')");
   const store = createPushStore(sql);
