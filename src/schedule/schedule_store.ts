@@ -4,6 +4,7 @@
  */
 import type { Statement } from "../database/postgres.ts";
 import { TidingsError } from "../errors.ts";
+import { parsePublications } from "../exact_json.ts";
 import type { Priority } from "../notification.ts";
 
 /** What is to be sent, to each topic. */
@@ -59,6 +60,7 @@ export interface ScheduleBook {
   recurring(plan: Plan, recurring: Recurring): Promise<string[]>;
   /** How many of a sender's wait; counts no further than `most`. */
   count(sender: string, most: number): Promise<number>;
+  /** Numbers in `data` keep their digits (`exact_json.ts`), here and in `find`. */
   list(sender: string | undefined, after: string | undefined, max: number): Promise<Schedule[]>;
   find(sender: string | undefined, id: string): Promise<Schedule | undefined>;
   cancel(sender: string | undefined, id: string): Promise<boolean>;
@@ -67,10 +69,12 @@ export interface ScheduleBook {
 /** The book. Deadlines are the connection pool's. */
 export function createScheduleBook(sql: Statement): ScheduleBook {
   async function list(sender: string | undefined, after: string | undefined, max: number, id?: string) {
-    const rows = await sql<{ schedule: Stored }[]>`
-      select schedule from tidings.schedules(${sender ?? null}::text, ${after ?? null}::bigint, ${max}::int,
+    const rows = await sql<{ schedule: string }[]>`
+      select schedule::text from tidings.schedules(${sender ?? null}::text, ${
+      after ?? null
+    }::bigint, ${max}::int,
         ${id ?? null}::bigint) schedule`;
-    return rows.map(({ schedule }) => toSchedule(schedule));
+    return rows.map(({ schedule }) => toSchedule(parsePublications(schedule) as Stored));
   }
 
   return {

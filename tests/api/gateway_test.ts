@@ -154,7 +154,20 @@ Deno.test("numbers in data keep their digits on every way in and out", async () 
   const read = async (path: string) => await (await fetch(`${gateway.url}${path}`, { headers })).text();
   assert.equal((await read("/v1/feed?since=earliest&wait=0")).split(stored).length, 5);
   // not as the database wrote it, but with its digits
-  assert.equal((await read("/v1/inbox")).split(data.replace(", ", ",")).length, 5);
+  const compact = data.replace(", ", ",");
+  assert.equal((await read("/v1/inbox")).split(compact).length, 5);
+
+  const planned = await fetch(`${gateway.url}/v1/schedules`, {
+    method: "POST",
+    headers: { ...headers, "content-type": "application/json" },
+    body: `{"to":"user:ann","cron":"0 0 1 1 *","ttl":60.0,"data":${data}}`,
+  });
+  assert.equal(planned.status, 201);
+  const [id] = (await planned.json()).ids;
+  for (const path of ["/v1/schedules", `/v1/schedules/${id}`]) {
+    const shown = await read(path);
+    assert.ok(shown.includes(`"data":${compact}`) && shown.includes('"ttl":60,'), shown);
+  }
 });
 
 Deno.test("operators see sessions by transport, what was read and sent, resets, the bell, memory and the version", async () => {
