@@ -184,7 +184,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     readings,
     presence,
     reset: (reason) => metrics.resets.inc({ reason }),
-    failed: (error) => log.warn("Cannot read history, trying again: {error}", { error }),
+    failed: (error) => log.warn("Cannot read on for a session: {error}", { error }),
   });
 
   const origins = createOrigins(config.auth.allowedOrigins);

@@ -4,17 +4,17 @@
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
 import { TidingsError } from "../errors.ts";
-import { Batch } from "../log/batch.ts";
-import { type Cursor, cutAt, isPast, splice } from "../log/cursor.ts";
+import { type Cursor, cutAt, isPast } from "../log/cursor.ts";
 import { HistoryChanged, type LogStore } from "../database/log_store.ts";
 import type { InboxCount, ResetReason } from "../protocol.ts";
 import type { Service } from "../service.ts";
-import { createGate } from "./gate.ts";
+import { createHistory } from "./history.ts";
 import type { Hub } from "./hub.ts";
 import type { Followed } from "./interests.ts";
 import type { Readings } from "./readings.ts";
 import { NOT_PRESENT, type Presence, type PresenceHold, presenceTopic } from "./presence.ts";
-import { type Control, type History, Session, type SessionDeps, type Sink } from "./session.ts";
+import { type Control, Session, type SessionDeps } from "./session.ts";
+import type { Sink } from "./sink.ts";
 import { ALL, userTopic } from "./topic.ts";
 
 /** Where a client begins. */
@@ -103,24 +103,6 @@ export interface Feed extends Service {
 }
 
 const PLAUSIBLE_WAIT = 5_000;
-
-/** Reads pages of history, so many at a time. */
-export function createHistory(store: Pick<LogStore, "readTopics">, readers: number): History {
-  const gate = createGate(readers);
-  return {
-    read(topics, after, until, rows, signal) {
-      return gate.pass(async () => {
-        const page = await store.readTopics(topics, after, until, { rows, bytes: 1024 * 1024 });
-        const last = page.rows.at(-1);
-        const end = page.more && last !== undefined ? splice(after, until, last) : until;
-        return {
-          batch: new Batch([{ rows: page.rows, from: after, to: until }], end, after),
-          horizon: page.horizon,
-        };
-      }, signal);
-    },
-  };
-}
 
 /** The feed of one gateway. */
 export function createFeed(

@@ -14,46 +14,24 @@
  * @module
  */
 import { TidingsError } from "../errors.ts";
-import type { InboxChange, InboxCount, ResetReason } from "../protocol.ts";
+import type { InboxCount, ResetReason } from "../protocol.ts";
 import { Batch } from "../log/batch.ts";
 import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../log/cursor.ts";
 import { isControl, type Row } from "../log/row.ts";
+import { type Backfill, begin, giveUp } from "./backfill.ts";
+import { Ending } from "./ending.ts";
+import { type History, readOn, type Retry, type Span } from "./history.ts";
 import type { Hub, Subscriber } from "./hub.ts";
 import { type Followed, Interests } from "./interests.ts";
 import { presenceTopic } from "./presence.ts";
-
-/** Where a session's output goes; a transport. Its methods must neither throw nor wait. */
-export interface Sink {
-  /** Takes rows. False: it takes no more until it calls {@link Session.drained}. */
-  items(batch: Batch): boolean;
-  /** Its cursor could not be used; it goes on from this one. */
-  reset(reason: ResetReason, cursor: string): void;
-  /** The person's inbox changed. */
-  inbox(event: InboxEvent): boolean;
-  /** The session is over for this reason; the sink closes. */
-  close(error: TidingsError): void;
-  /** The session has become live. */
-  live?(): void;
-}
-
-/** The person's counts as they are now, and what changed them. */
-export interface InboxEvent extends InboxCount {
-  changes?: InboxChange[];
-}
-
-/** Reads what the window no longer holds. */
-export interface History {
-  /** Rows of the topics after a position and behind another, one page of them; `horizon` as the database has it. */
-  read(topics: readonly string[], after: Cursor, until: Cursor, rows: number, signal: AbortSignal): Promise<
-    { batch: Batch; horizon: number }
-  >;
-}
+import type { InboxEvent, Sink } from "./sink.ts";
+import { Valve } from "./valve.ts";
 
 /** Steers a session by a `tidings.*` row of its own log. */
 export type Control = (row: Row, session: Session) => void;
 
-/** What a session needs. */
-export interface SessionDeps {
+/** What a session needs. A failed history read is tried again after a pause. */
+export interface SessionDeps extends Retry {
   hub: Hub;
   history: History;
   control: Control;
@@ -61,17 +39,6 @@ export interface SessionDeps {
   page: number;
   /** Its cursor could not be used. */
   reset?(reason: ResetReason): void;
-  /** A failed history read; the session tries again after a pause. */
-  failed(error: unknown): void;
-  pause(attempt: number, signal: AbortSignal): Promise<void>;
-}
-
-interface Backfill {
-  topics: readonly string[];
-  since: Cursor;
-  /** Which following it is; absent: the session asked for it. */
-  followed?: string;
-  resolve: () => void;
 }
 
 /** One client's reading. */
@@ -80,23 +47,17 @@ export class Session implements Subscriber {
   readonly id = crypto.randomUUID();
   readonly #deps: SessionDeps;
   readonly #sink: Sink;
+  readonly #valve: Valve;
   readonly #interests: Interests;
-  #closed = false;
-  /** Made when it is asked for: most sessions never are. */
-  #abort: AbortController | undefined;
-  readonly #endings: (() => void)[] = [];
+  readonly #ending = new Ending();
   /** Where it began, or began anew. */
   #start: Cursor;
-  /** Made when it is asked for, as above. */
+  /** Made when it is asked for: most sessions never are. */
   #withdrawals: ((topics: readonly string[]) => void)[] | undefined;
   /** Its own position while it catches up; undefined: live, the hub's. */
   #position: Cursor | undefined;
   /** What the client holds beyond the hub's position. */
   #ahead: Cursor | undefined;
-  #drained: (() => void) | undefined;
-  #owed: InboxCount | undefined;
-  #full = false;
-  #sent = false;
   #catching = false;
   #opened = false;
   /** Another history began before it was opened. */
@@ -121,6 +82,7 @@ export class Session implements Subscriber {
   ) {
     this.#deps = deps;
     this.#sink = sink;
+    this.#valve = new Valve(sink);
     this.#start = start;
     this.#position = start;
     this.#horizon = deps.hub.horizon;
@@ -146,20 +108,17 @@ export class Session implements Subscriber {
   }
 
   get closed(): boolean {
-    return this.#closed;
+    return this.#ending.over;
   }
 
   /** Aborted when the session ends. */
   get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#closed) this.#abort.abort();
-    return this.#abort.signal;
+    return this.#ending.signal;
   }
 
   /** Runs once when the session ends; at once when it has. */
   onEnd(run: () => void): void {
-    if (this.#closed) run();
-    else this.#endings.push(run);
+    this.#ending.on(run);
   }
 
   /** Takes topics away that the person may no longer read, and who is in them. */
@@ -175,7 +134,7 @@ export class Session implements Subscriber {
 
   /** Whether its sink was given any row. */
   get wasSent(): boolean {
-    return this.#sent;
+    return this.#valve.used;
   }
 
   /** Grows whenever its topics change. */
@@ -249,24 +208,19 @@ export class Session implements Subscriber {
 
   /** The sink can take more. */
   drained(): void {
-    this.#full = false;
-    const owed = this.#owed;
-    this.#owed = undefined;
-    if (owed !== undefined) this.inbox(owed);
-    this.#drained?.();
+    this.#valve.drained();
   }
 
   /** For the control: tells the client of its inbox, in the place of the row that it steers by. */
   inbox(event: InboxEvent): void {
-    if (this.closed || this.#sink.inbox(event)) return;
-    this.#full = true;
+    if (this.closed || this.#valve.inbox(event)) return;
     this.#position ??= this.position;
     this.#catchUp();
   }
 
   /** Tells the client its counts; one that takes no more at the moment gets the last of them later. */
   tell(count: InboxCount): void {
-    if (this.#full) this.#owed = count;
+    if (this.#valve.shut) this.#valve.owe(count);
     else this.inbox(count);
   }
 
@@ -291,14 +245,11 @@ export class Session implements Subscriber {
 
   /** Ends without telling the sink. */
   end(): void {
-    if (this.closed) return;
-    this.#closed = true;
-    this.#abort?.abort();
+    if (!this.#ending.come()) return;
     this.#deps.hub.unwatch(this);
     this.#interests.leave();
     for (const { resolve } of this.#backfills.splice(0)) resolve();
-    for (const run of this.#endings.splice(0)) run();
-    this.#drained?.();
+    this.#valve.end();
   }
 
   /** Ends and tells the sink why. */
@@ -330,13 +281,7 @@ export class Session implements Subscriber {
     this.#ahead = undefined;
     if (reason === "history") this.#interests.startOver();
     this.#horizon = hub.horizon;
-    for (const { topics, followed, resolve } of this.#backfills.splice(0)) {
-      for (const topic of topics) {
-        if (followed === undefined) this.#interests.ask(topic, this.position);
-        else this.#interests.follow({ id: followed, topic }, this.position);
-      }
-      resolve();
-    }
+    for (const one of this.#backfills.splice(0)) giveUp(one, this.#interests, this.position);
     if (this.#opened) this.#sink.reset(reason, this.cursor);
     else this.#missed = true;
     this.#catchUp();
@@ -350,21 +295,18 @@ export class Session implements Subscriber {
     const { rows } = batch;
     const at = rows.findIndex(isControl);
     if (at < 0) {
-      if (this.#give(batch)) return true;
-      this.#full = true;
+      if (this.#valve.items(batch)) return true;
       this.#position ??= batch.end;
       return false;
     }
     // Up to the control row; what is beyond is read again from there, with the topics as they are then.
+    if (at > 0) {
+      this.#position = batch.positionAt(at - 1);
+      if (!this.#valve.items(batch.slice(0, at))) return false;
+    }
     this.#position = batch.positionAt(at);
-    if (at > 0 && !this.#give(batch.slice(0, at))) this.#full = true;
     this.#deps.control(rows[at]!, this);
     return false;
-  }
-
-  #give(batch: Batch): boolean {
-    this.#sent = true;
-    return this.#sink.items(batch);
   }
 
   /** Reads on until the hub's position is reached. Runs at most once at a time. */
@@ -372,11 +314,9 @@ export class Session implements Subscriber {
     if (this.#catching || this.closed || !this.#opened) return;
     this.#catching = true;
     this.#run().catch((error) => {
-      this.close(
-        error instanceof TidingsError
-          ? error
-          : new TidingsError("internal", "The feed failed", { cause: error }),
-      );
+      if (error instanceof TidingsError) return this.close(error);
+      this.#deps.failed(error);
+      this.close(new TidingsError("internal", "The feed failed", { cause: error }));
     });
   }
 
@@ -384,7 +324,7 @@ export class Session implements Subscriber {
     const { hub } = this.#deps;
     try {
       while (!this.closed && this.#position !== undefined) {
-        if (this.#full) await this.#drain();
+        if (this.#valve.shut) await this.#valve.opened();
         if (this.#hold !== undefined) {
           const hold = this.#hold;
           this.#hold = undefined;
@@ -406,9 +346,14 @@ export class Session implements Subscriber {
           return;
         }
         const { revision } = this;
-        const page = await this.#page(after, hub.position, (row) => this.has(row.topic), this.topics);
+        const span = { topics: this.topics, after, until: hub.position };
+        const page = await this.#page(span, (row) => this.has(row.topic));
+        // What the person was told meanwhile may have filled the sink.
+        if (this.#valve.shut) await this.#valve.opened();
         // A reset in between has moved it elsewhere; other topics want other rows.
-        if (page === undefined || this.#position !== after || this.revision !== revision) continue;
+        if (this.closed || page === undefined || this.#position !== after || this.revision !== revision) {
+          continue;
+        }
         const mine = this.#sift(page);
         if (mine.rows.length === 0 || this.#emit(mine) || !mine.rows.some(isControl)) {
           this.#position = page.end;
@@ -420,78 +365,46 @@ export class Session implements Subscriber {
     }
   }
 
-  async #fill({ topics, since, followed }: Backfill): Promise<void> {
-    const added = followed === undefined ? topics.filter((topic) => !this.has(topic)) : topics;
+  async #fill(backfill: Backfill): Promise<void> {
     const until = this.position;
     const resets = this.#resets;
-    let after = since;
-    for (const topic of added) {
-      if (followed === undefined) {
-        this.#interests.ask(topic, until, since);
-        continue;
-      }
-      // What it was given of the topic while an earlier following of it ended, it is not given again.
-      const held = this.#interests.heldOf(topic);
-      if (held !== undefined) after = merge(since, held);
-      this.#interests.follow({ id: followed, topic, since: after }, until);
-    }
+    const { topics, after: since } = begin(backfill, this.#interests, until);
     // Control rows of the past have steered already.
     const wants = (row: Row) =>
       this.has(row.topic) && isBehind(until, row) && !isControl(row) && this.screen?.(row) !== true;
-    const wanted = new Set(added);
-    while (!this.closed && added.length > 0 && !covers(after, until)) {
-      const page = await this.#page(after, until, (row) => wanted.has(row.topic) && wants(row), added);
+    const wanted = new Set(topics);
+    for (let after = since; !this.closed && topics.length > 0 && !covers(after, until);) {
+      const page = await this.#page({ topics, after, until }, (row) => wanted.has(row.topic) && wants(row));
       if (page === undefined || this.#resets !== resets) return;
       after = page.end;
       const rows = page.rows.filter(wants);
       // The position is the session's all along: a page's own lies further back, and would bring other topics twice.
-      if (rows.length > 0) await this.#write(new Batch([{ rows, from: until, to: until }], until, until));
+      if (rows.length === 0) continue;
+      if (this.#valve.shut) await this.#valve.opened();
+      if (!this.closed) this.#valve.items(new Batch([{ rows, from: until, to: until }], until, until));
       if (this.#resets !== resets) return;
     }
   }
 
-  async #write(batch: Batch): Promise<void> {
-    if (this.#full) await this.#drain();
-    if (!this.closed && !this.#give(batch)) this.#full = true;
-  }
-
   /** The next page; undefined when the session ended or was reset meanwhile. */
-  async #page(
-    after: Cursor,
-    until: Cursor,
-    wants: (row: Row) => boolean,
-    topics: readonly string[],
-  ): Promise<Batch | undefined> {
-    const { hub, history, page, failed, pause } = this.#deps;
-    const resets = this.#resets;
+  async #page(span: Span, wants: (row: Row) => boolean): Promise<Batch | undefined> {
+    const { hub, history, page } = this.#deps;
+    const { after, until } = span;
     const kept = covers(hub.position, until) ? hub.window.read(after, until, wants, page) : undefined;
     if (kept !== undefined) return kept;
-    for (let attempt = 0; !this.closed; attempt++) {
-      try {
-        const { batch, horizon } = await history.read(topics, after, until, page, this.signal);
-        if (this.closed || this.#resets !== resets) return undefined;
-        if (horizon > this.#horizon && !isPast(after, horizon, hub.position)) {
-          this.#reset("retention");
-          return undefined;
-        }
-        return batch;
-      } catch (error) {
-        if (this.closed || this.#resets !== resets) return undefined;
-        failed(error);
-        await pause(attempt, this.signal).catch(() => undefined);
-        if (this.#resets !== resets) return undefined;
-      }
+    const { signal } = this;
+    const resets = this.#resets;
+    const read = await readOn(
+      () => history.read(span, page, signal),
+      this.#deps,
+      () => !this.closed && this.#resets === resets,
+      signal,
+    );
+    if (read === undefined) return undefined;
+    if (read.horizon > this.#horizon && !isPast(after, read.horizon, hub.position)) {
+      this.#reset("retention");
+      return undefined;
     }
-    return undefined;
-  }
-
-  #drain(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#drained = () => {
-        this.#drained = undefined;
-        resolve();
-      };
-      if (!this.#full || this.closed) this.#drained();
-    });
+    return read.batch;
   }
 }

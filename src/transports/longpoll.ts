@@ -5,7 +5,8 @@
 import type { Identity } from "../auth/identity.ts";
 import { TidingsError } from "../errors.ts";
 import type { Reconnectable, Since } from "../feed/feed.ts";
-import type { Session, Sink } from "../feed/session.ts";
+import type { Session } from "../feed/session.ts";
+import type { Sink } from "../feed/sink.ts";
 import type { Batch } from "../log/batch.ts";
 import { formatCursor } from "../log/cursor.ts";
 import {

@@ -8,7 +8,7 @@
  */
 import { TidingsError } from "../errors.ts";
 import type { Reconnectable } from "../feed/feed.ts";
-import type { InboxEvent, Sink } from "../feed/session.ts";
+import type { InboxEvent, Sink } from "../feed/sink.ts";
 import type { Batch } from "../log/batch.ts";
 import { exactItemOf } from "../log/row.ts";
 import type { Item } from "../notification.ts";

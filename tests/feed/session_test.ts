@@ -53,6 +53,29 @@ Deno.test("a sink that takes no more gets nothing until it has drained, and miss
   assert.deepEqual(sink.ids, [1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
+Deno.test("a sink that a count fills gets nothing until it has drained, though a page was read or it had just drained", async () => {
+  const world = new World(new VirtualLog(), { window: { rows: 2 } });
+  for (let n = 0; n < 5; n++) world.log.send();
+  world.advance();
+  const { session, sink } = world.session();
+  const got = () => sink.events.map(({ got }) => got);
+  session.open();
+  sink.room = 1;
+  session.tell({ unread: 1, unseen: 1 });
+  await world.settle();
+  assert.deepEqual(got(), ["inbox"]);
+  session.tell({ unread: 2, unseen: 2 });
+  sink.room = 1;
+  session.drained();
+  await world.settle();
+  assert.deepEqual(got(), ["inbox", "inbox"]);
+  sink.room = Infinity;
+  session.drained();
+  await world.settle();
+  assert.deepEqual(got(), ["inbox", "inbox", "items", "items", "live"]);
+  assert.deepEqual(sink.ids, [1, 2, 3, 4, 5]);
+});
+
 Deno.test("a session ahead of its hub gets nothing twice, and what it has not seen", async () => {
   const world = new World(new VirtualLog(), { hubs: 2 });
   const [behind, ahead] = world.hubs as [Hub, Hub];
@@ -176,6 +199,18 @@ Deno.test("another history resets every session to the present, and what waited 
   const row = { id: 1, xid: 9, topic: "v", type: "n", json: "{}" };
   hub.advance({ rows: [row], from: hub.position, to: { epoch: "e2", xmax: 10, gaps: [] } }, 0, 10, 0);
   assert.deepEqual(sink.ids, [1]);
+});
+
+Deno.test("a sink that fails ends its session, and the failure is told of", async () => {
+  const world = new World(new VirtualLog());
+  world.log.send();
+  world.advance();
+  const { session, sink } = world.session();
+  sink.room = 0;
+  session.open();
+  await turn();
+  assert.deepEqual(sink.events, [{ got: "close", code: "internal" }]);
+  assert.deepEqual([session.closed, world.failures], [true, 1]);
 });
 
 Deno.test("a session is told nothing before it was opened", async () => {

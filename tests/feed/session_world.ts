@@ -3,10 +3,11 @@
  * @module
  */
 import type { LogPage } from "../../src/database/log_store.ts";
-import { createHistory } from "../../src/feed/feed.ts";
+import { createHistory } from "../../src/feed/history.ts";
 import { createHub, type Hub } from "../../src/feed/hub.ts";
 import type { Followed } from "../../src/feed/interests.ts";
-import { type Control, Session, type Sink } from "../../src/feed/session.ts";
+import { type Control, Session } from "../../src/feed/session.ts";
+import type { Sink } from "../../src/feed/sink.ts";
 import type { Batch } from "../../src/log/batch.ts";
 import { type Cursor, cutAt, parseCursor, splice } from "../../src/log/cursor.ts";
 import type { Row } from "../../src/log/row.ts";
@@ -26,7 +27,7 @@ export type Event =
 /** A sink that takes everything, unless told to take no more. */
 export class Recorder implements Sink {
   readonly events: Event[] = [];
-  /** Batches that it still takes before it says "no more". */
+  /** Batches and counts that it still takes before it says "no more". */
   room = Infinity;
 
   get batches(): Batch[] {
@@ -42,9 +43,7 @@ export class Recorder implements Sink {
   }
 
   items(batch: Batch): boolean {
-    if (this.room <= 0) throw new Error("It was written to although it takes no more");
-    this.events.push({ got: "items", batch });
-    return --this.room > 0;
+    return this.#take({ got: "items", batch });
   }
 
   reset(reason: string, cursor: string): void {
@@ -52,8 +51,7 @@ export class Recorder implements Sink {
   }
 
   inbox(): boolean {
-    this.events.push({ got: "inbox" });
-    return true;
+    return this.#take({ got: "inbox" });
   }
 
   live(): void {
@@ -62,6 +60,12 @@ export class Recorder implements Sink {
 
   close(error: { code: string }): void {
     this.events.push({ got: "close", code: error.code });
+  }
+
+  #take(event: Event): boolean {
+    if (this.room <= 0) throw new Error("It was written to although it takes no more");
+    this.events.push(event);
+    return --this.room > 0;
   }
 }
 
