@@ -69,8 +69,10 @@ export interface OpenRequest {
   personal?: boolean;
   /** False: a further reading of a client that is counted already. @default true */
   counted?: boolean;
-  /** Who it is to presence; absent: presence is not told of this session. */
-  client?: { transport: string; userAgent: string | undefined };
+  /** What carries it: `websocket`, `sse`, `longpoll` (short polls too), `stomp`. */
+  transport: string;
+  /** The client, for presence; absent: presence is not told of this session. */
+  client?: { userAgent: string | undefined };
   /** Whether joins and leaves of its topics are wanted. It is open when the database knows that. */
   watch?: boolean;
 }
@@ -174,9 +176,9 @@ export function createFeed(
     }
   }
 
-  function hold(session: Session, { user, topics, client, watch }: OpenRequest): PresenceHold {
+  function hold(session: Session, { user, topics, transport, client, watch }: OpenRequest): PresenceHold {
     if (client === undefined || deps.presence === undefined) return NOT_PRESENT;
-    const { transport, userAgent } = client;
+    const { userAgent } = client;
     const presence = deps.presence.open({
       id: session.id,
       user,
@@ -240,7 +242,7 @@ export function createFeed(
       return open.size;
     },
     async open(request, sink) {
-      const { personal = true, counted = true } = request;
+      const { transport, personal = true, counted = true } = request;
       const release = counted ? reserve(request.user) : admit();
       let entry: Entry | undefined;
       let opened: Opened;
@@ -267,7 +269,6 @@ export function createFeed(
         );
         session.issuedAt = request.issuedAt;
         entry.admit(session, personal);
-        const transport = request.client?.transport ?? "stomp";
         deps.readings?.opened(session, request.user, transport);
         byTransport.set(transport, (byTransport.get(transport) ?? 0) + 1);
         open.set(session, sink);

@@ -64,8 +64,9 @@ export async function longPoll(request: PollRequest, deps: TransportDeps): Promi
       topics,
       since,
       page: limit,
+      transport: "longpoll",
       // a short poll is no presence: it is gone before anybody could be told
-      ...(wait === 0 ? {} : { client: { transport: "longpoll", userAgent: request.userAgent }, watch }),
+      ...(wait === 0 ? {} : { client: { userAgent: request.userAgent }, watch }),
     },
     answer,
   );

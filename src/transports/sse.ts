@@ -50,8 +50,11 @@ export async function serveEvents(request: EventsRequest, deps: TransportDeps, h
   );
   await deps.authorize(identity, topics);
   const stream = new EventStream(response);
-  const client = { transport: "sse", userAgent: request.userAgent };
-  const opened = await deps.feed.open({ ...opener(identity), topics, since, client, watch }, stream);
+  const { userAgent } = request;
+  const opened = await deps.feed.open(
+    { ...opener(identity), topics, since, transport: "sse", client: { userAgent }, watch },
+    stream,
+  );
   const { session, reset } = opened;
   try {
     const hello = await welcome(opened, since, identity, deps);

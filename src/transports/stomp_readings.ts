@@ -62,6 +62,7 @@ export class StompReadings {
       ...opener(identity),
       topics: [...topics, ...presence ? topics.map(presenceTopic) : []],
       since,
+      transport: "stomp",
       personal: source.kind === "person",
       counted: this.#deliveries.size === 0,
     }, delivery);

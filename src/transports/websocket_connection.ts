@@ -199,8 +199,12 @@ export class WebSocketConnection implements Sink, Reconnectable {
   ): Promise<void> {
     const deps = this.#deps;
     await deps.authorize(identity, topics);
-    const client = { transport: "websocket", userAgent: this.#agent };
-    const opened = await deps.feed.open({ ...opener(identity), topics, since, client, watch }, this);
+    const transport = "websocket";
+    const client = { userAgent: this.#agent };
+    const opened = await deps.feed.open(
+      { ...opener(identity), topics, since, transport, client, watch },
+      this,
+    );
     const { session, reset, presence } = opened;
     this.#session = session;
     this.#unknown.delete(this);

@@ -40,7 +40,12 @@ function feedOf(world: World, { refresh = () => {}, xidSince = 1, ...limits }: O
 
 const open = (feed: Feed, cursor?: Cursor, user = "ann") =>
   feed.open(
-    { user, topics: [], since: cursor === undefined ? { at: "now" } : { at: "cursor", cursor } },
+    {
+      user,
+      transport: "sse",
+      topics: [],
+      since: cursor === undefined ? { at: "now" } : { at: "cursor", cursor },
+    },
     new Client(),
   );
 
@@ -105,7 +110,10 @@ Deno.test("stopping tells every session to come back within the drain time, and 
   const clients = [new Client(), new Client()];
   const sessions = [];
   for (const client of clients) {
-    const { session } = await feed.open({ user: "ann", topics: [], since: { at: "now" } }, client);
+    const { session } = await feed.open(
+      { user: "ann", transport: "sse", topics: [], since: { at: "now" } },
+      client,
+    );
     sessions.push(session);
   }
   sessions[1]!.end();

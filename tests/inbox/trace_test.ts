@@ -51,6 +51,20 @@ Deno.test("trace() tells of commit, delivery with session and time, acknowledgem
   assert.deepEqual(after.map(({ event }) => event), ["committed", "not delivered"]);
 });
 
+Deno.test("trace() names what a short poll was answered over, and so do the metrics", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database);
+  const headers = { authorization: `Bearer ${await gateway.token("ada", { admin: true })}` };
+  const id = await send(database.sql, "tidings.send('user:ada', 'x')");
+  const polled = await fetch(`${gateway.url}/v1/feed?since=earliest&wait=0`, { headers });
+  assert.equal((await polled.json()).items.length, 1);
+  const rows = await when(database.sql, id, "ada", "delivered");
+  assert.match(rows.at(-1)!.detail, /^over longpoll by gateway [0-9a-f]{8}$/);
+  const metrics = await (await fetch(`${gateway.url}/metrics`, { headers })).text();
+  assert.match(metrics, /^tidings_sessions\{transport="longpoll"\} 0$/m);
+  assert.doesNotMatch(metrics, /transport="stomp"/);
+});
+
 Deno.test("trace() says why something did not arrive", async () => {
   await using database = await testDatabase();
   const { sql } = database;
