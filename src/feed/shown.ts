@@ -1,6 +1,9 @@
 /**
  * What was delivered while an unfollow was being committed. Its stretch ends where the unfollow was called; a gateway that read
  * on before it was committed has delivered beyond that, and has the inbox keep what was shown.
+ *
+ * A session that ended before it read of the unfollow has its client's next cursor tell it; sql/013_follow.sql says why one whose
+ * client never comes back is left.
  * @module
  */
 import { type Chance, type Clock, jitter } from "../clock.ts";
