@@ -22,6 +22,12 @@ export interface Adapter {
   open(request: OpenRequest): Promise<Client>;
 }
 
+/** A transport whose tests are declared. */
+export interface Suite extends Adapter {
+  /** Declares a test, named after the transport. */
+  test(sentence: string, run: () => Promise<void>): void;
+}
+
 /** One item, and the cursor after it where the transport gives one there. */
 export interface Received {
   item: Item;
@@ -80,6 +86,11 @@ export function titles(client: Client): (string | undefined)[] {
   return client.received.map(({ item }) => item.title);
 }
 
+/** Waits for so many items. */
+export function has(client: Client, count: number): Promise<void> {
+  return client.until(`${count} items`, () => client.received.length >= count);
+}
+
 /** How long anything may take; milliseconds. */
 const PATIENCE = 120_000;
 
@@ -123,9 +134,23 @@ export class Notes {
     this.heard.push({ unread, unseen });
   }
 
-  /** Nothing is written down any more. */
-  end(): void {
-    this.#over = true;
+  /** The client whose notes these are; once it breaks off, nothing is written down any more. */
+  client(breakOff: () => void | Promise<void>): Client {
+    const cursor = () => this.cursor;
+    return {
+      received: this.received,
+      told: this.told,
+      heard: this.heard,
+      raw: this.raw,
+      get cursor() {
+        return cursor();
+      },
+      until: (what, holds) => this.until(what, holds),
+      cut: async () => {
+        this.#over = true;
+        await breakOff();
+      },
+    };
   }
 
   async until(what: string, holds: () => boolean): Promise<void> {

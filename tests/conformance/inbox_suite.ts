@@ -10,15 +10,13 @@ import type { InboxCount } from "../../src/protocol.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway, TEST_SECRET } from "../helpers/gateway.ts";
 import { pick, random } from "../helpers/random.ts";
-import { type Adapter, type Client, lastCount, Refused } from "./client.ts";
+import { type Client, lastCount, Refused, type Suite } from "./client.ts";
 import { openWebSocket } from "./websocket.ts";
 
 const SEED = 20_261_121;
 
 /** Declares the tests for a transport. */
-export function inboxConformance({ name, open }: Adapter): void {
-  const test = (sentence: string, run: () => Promise<void>) => Deno.test(`${name}: ${sentence}`, run);
-
+export function inboxConformance({ name, test, open }: Suite): void {
   test("the first thing it is told is the counts; a mark elsewhere shows before what comes after it, on any instance", async () => {
     await using database = await testDatabase();
     await using one = await startGateway(database);

@@ -53,21 +53,10 @@ export async function openLongPoll(request: OpenRequest): Promise<Client> {
     if (over.signal.aborted) return;
     notes.tell(error instanceof Refused ? { event: "error", problem: error.problem } : { event: "closed" });
   });
-  return {
-    received: notes.received,
-    told: notes.told,
-    heard: notes.heard,
-    raw: notes.raw,
-    get cursor() {
-      return notes.cursor;
-    },
-    until: (what, holds) => notes.until(what, holds),
-    async cut() {
-      notes.end();
-      over.abort();
-      await loop;
-    },
-  };
+  return notes.client(async () => {
+    over.abort();
+    await loop;
+  });
 }
 
 /** The transport. */

@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
-import type { Adapter, Client } from "./client.ts";
-import { titles } from "./client.ts";
+import { type Adapter, type Client, titles } from "./client.ts";
 import { longpoll } from "./longpoll.ts";
+import { many, numbers } from "./rows.ts";
 import { sse } from "./sse.ts";
 import { stomp } from "./stomp.ts";
-import { many, numbers } from "./suite.ts";
 import { websocket } from "./websocket.ts";
 
 const ADAPTERS: readonly Adapter[] = [websocket, sse, longpoll, stomp];

@@ -64,23 +64,7 @@ export async function openEvents(request: OpenRequest): Promise<EventsClient> {
     );
   });
   await welcome.promise;
-  return {
-    source,
-    answers,
-    received: notes.received,
-    told: notes.told,
-    heard: notes.heard,
-    raw: notes.raw,
-    get cursor() {
-      return notes.cursor;
-    },
-    until: (what, holds) => notes.until(what, holds),
-    cut() {
-      notes.end();
-      source.close();
-      return Promise.resolve();
-    },
-  };
+  return Object.assign(notes.client(() => source.close()), { source, answers });
 }
 
 /** The transport. */

@@ -3,7 +3,7 @@
  * @module
  */
 import { Client as StompClient, type IFrame, type IMessage } from "@stomp/stompjs";
-import { stompUrl } from "../helpers/stomp.ts";
+import { onceWith, stompUrl } from "../helpers/stomp.ts";
 import { type Adapter, type Client, Notes, type OpenRequest, Refused } from "./client.ts";
 
 /** Connects with the token in a header of CONNECT, and subscribes. */
@@ -12,11 +12,8 @@ export async function openStomp({ url, token, since, topics, presence }: OpenReq
   const welcome = Promise.withResolvers<void>();
   const gone = Promise.withResolvers<void>();
   const client = new StompClient({
+    ...onceWith(token),
     brokerURL: stompUrl(url, "/v1/feed"),
-    connectHeaders: { Authorization: `Bearer ${token}` },
-    reconnectDelay: 0,
-    heartbeatIncoming: 0,
-    heartbeatOutgoing: 0,
   });
   client.onConnect = () => {
     client.watchForReceipt("subscribed", (frame: IFrame) => {
@@ -47,20 +44,7 @@ export async function openStomp({ url, token, since, topics, presence }: OpenReq
     await client.deactivate();
     throw error;
   });
-  return {
-    received: notes.received,
-    told: notes.told,
-    heard: notes.heard,
-    raw: notes.raw,
-    get cursor() {
-      return notes.cursor;
-    },
-    until: (what, holds) => notes.until(what, holds),
-    async cut() {
-      notes.end();
-      await client.deactivate({ force: true });
-    },
-  };
+  return notes.client(() => client.deactivate({ force: true }));
 }
 
 function receive({ headers, body }: IMessage, notes: Notes): void {

@@ -63,30 +63,21 @@ export async function openWebSocket(request: OpenRequest): Promise<WebSocketClie
     await gone.promise;
     throw error;
   });
-  return {
+  const client = notes.client(async () => {
+    socket.terminate();
+    await gone.promise;
+  });
+  return Object.assign(client, {
     socket,
-    received: notes.received,
-    told: notes.told,
-    heard: notes.heard,
-    raw: notes.raw,
-    get cursor() {
-      return notes.cursor;
-    },
-    until: (what, holds) => notes.until(what, holds),
-    ask(frame) {
+    ask(frame: ClientFrame) {
       const ref = `ref ${refs++}`;
-      return new Promise((resolve, reject) => {
+      return new Promise<ServerFrame>((resolve, reject) => {
         answers.set(ref, resolve);
         gone.promise.then(() => reject(new Error("closed before it was answered")));
         socket.send(JSON.stringify({ ...frame, ref }));
       });
     },
-    async cut() {
-      notes.end();
-      socket.terminate();
-      await gone.promise;
-    },
-  };
+  });
 }
 
 /** The transport. */

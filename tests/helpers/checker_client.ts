@@ -10,7 +10,7 @@ import type { Item } from "../../src/notification.ts";
 import type { ServerFrame } from "../../src/protocol.ts";
 import type { Progress } from "./checker.ts";
 import { pick } from "./random.ts";
-import { stompUrl } from "./stomp.ts";
+import { onceWith, stompUrl } from "./stomp.ts";
 
 /** What a leg is given. */
 export interface Ride {
@@ -187,11 +187,8 @@ function sse({ url, token, topics, since, signal, take, reset }: Ride): Promise<
 async function stomp({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const client = new StompClient({
+    ...onceWith(token),
     brokerURL: stompUrl(url, "/v1/feed"),
-    connectHeaders: { Authorization: `Bearer ${token}` },
-    reconnectDelay: 0,
-    heartbeatIncoming: 0,
-    heartbeatOutgoing: 0,
   });
   let over = false;
   const end = (error?: Error) => {

@@ -50,6 +50,16 @@ export function stompUrl(url: string, path = "/ws"): string {
   return url.replace(/^http/, "ws") + path;
 }
 
+/** How `@stomp/stompjs` connects once, with this token, and without heart-beats: what happens is the test's doing. */
+export function onceWith(token: string | undefined): StompConfig {
+  return {
+    reconnectDelay: 0,
+    heartbeatIncoming: 0,
+    heartbeatOutgoing: 0,
+    ...(token === undefined ? {} : { connectHeaders: { Authorization: `Bearer ${token}` } }),
+  };
+}
+
 /** A connected client of `@stomp/stompjs`, and what came to it. */
 export interface Connected extends AsyncDisposable {
   client: Client;
@@ -74,11 +84,8 @@ export async function connectStomp(
   const closed = new Inbox<number>();
   let receipts = 0;
   const client = new Client({
+    ...onceWith(token),
     brokerURL: url,
-    reconnectDelay: 0,
-    heartbeatIncoming: 0,
-    heartbeatOutgoing: 0,
-    ...(token === undefined ? {} : { connectHeaders: { Authorization: `Bearer ${token}` } }),
     onStompError: (frame) => errors.push(frame.headers["message"] ?? ""),
     onWebSocketClose: (event) => closed.push(event.code),
     ...config,

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { type Clock, systemClock } from "../../src/clock.ts";
-import { titles } from "../conformance/client.ts";
+import { has, titles } from "../conformance/client.ts";
 import { openEvents } from "../conformance/sse.ts";
-import { has, numbers } from "../conformance/suite.ts";
+import { numbers } from "../conformance/rows.ts";
 import { openWebSocket } from "../conformance/websocket.ts";
 import { startGateway, type TestGateway } from "../helpers/gateway.ts";
 import { jumpClock } from "../helpers/jump_clock.ts";
