@@ -3,21 +3,34 @@ import { Webhook } from "standardwebhooks";
 import WebSocket from "ws";
 import type { PushPayload } from "../../src/protocol.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";
-import { testDatabase } from "../helpers/database.ts";
+import { type TestDatabase, testDatabase } from "../helpers/database.ts";
 import { startGateway, type TestGateway } from "../helpers/gateway.ts";
 import { decrypt, makeReceiver, type Receiver, subscriptionKeys } from "./decrypt.ts";
-import { type FakeService, fakeService } from "./fake_service.ts";
+import { type FakeService, fakeService, type Received } from "./fake_service.ts";
 
-/** A gateway that pushes to a service of the test's. */
-async function pushing(database: { url: string }, service: FakeService): Promise<TestGateway> {
-  const { publicKey, privateKey } = makeVapidKeys();
-  return await startGateway(database, {
-    env: {
-      TIDINGS_VAPID_PUBLIC_KEY: publicKey,
-      TIDINGS_VAPID_PRIVATE_KEY: privateKey,
-      TIDINGS_VAPID_SUBJECT: "mailto:a@b.example",
-      TIDINGS_PUSH_HOSTS: service.origin,
-    },
+/** A gateway, the push service that it pushes to, and the first push that arrives there. */
+interface Scene {
+  database: TestDatabase;
+  service: FakeService;
+  gateway: TestGateway;
+  arrived: Promise<void>;
+}
+
+/** Declares a test of a gateway that pushes to a service of the test's. */
+function pushes(name: string, run: (scene: Scene) => Promise<void>): void {
+  Deno.test(`gateway: ${name}`, async () => {
+    await using database = await testDatabase();
+    await using service = await fakeService();
+    const { publicKey, privateKey } = makeVapidKeys();
+    await using gateway = await startGateway(database, {
+      env: {
+        TIDINGS_VAPID_PUBLIC_KEY: publicKey,
+        TIDINGS_VAPID_PRIVATE_KEY: privateKey,
+        TIDINGS_VAPID_SUBJECT: "mailto:a@b.example",
+        TIDINGS_PUSH_HOSTS: service.origin,
+      },
+    });
+    await run({ database, service, gateway, arrived: service.next() });
   });
 }
 
@@ -32,66 +45,59 @@ async function ask(gateway: TestGateway, token: string, call: string, body?: unk
   return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
 }
 
-const titleOf = async (body: Uint8Array, receiver: Receiver) =>
-  (JSON.parse(new TextDecoder().decode(await decrypt(body, receiver))) as PushPayload).item.title;
-
-Deno.test("gateway: a browser registers, a notification is sent, its push service gets it, and the metrics tell", async () => {
-  await using database = await testDatabase();
-  const arrived = Promise.withResolvers<void>();
-  await using service = await fakeService(() => {
-    arrived.resolve();
-    return { status: 201 };
-  });
-  await using gateway = await pushing(database, service);
-  const token = await gateway.token("ann", { publish: ["user:*"], admin: true });
+/** Registers a browser at the push service; what it will receive with, and the gateway's answer. */
+async function register({ gateway, service }: Scene, token: string, path: string) {
   const receiver = await makeReceiver();
-  const { body: key } = await ask(gateway, token, "GET /v1/devices/key");
-  assert.equal(key.applicationServerKey.length, 87);
-  const device = {
+  const answer = await ask(gateway, token, "PUT /v1/devices/browser", {
     kind: "webpush",
-    endpoint: `${service.origin}/1`,
+    endpoint: `${service.origin}${path}`,
     expirationTime: null,
     keys: subscriptionKeys(receiver),
-  };
-  const registered = await ask(gateway, token, "PUT /v1/devices/browser", device);
-  assert.equal(registered.status, 200, JSON.stringify(registered.body));
-  const sent = await ask(gateway, token, "POST /v1/notifications", {
-    to: "user:ann",
-    title: "Hello",
-    push: true,
   });
-  assert.equal(sent.status, 201, JSON.stringify(sent.body));
-  await arrived.promise;
-  assert.equal(await titleOf(service.received[0]!.body, receiver), "Hello");
-  const shown = await fetch(`${gateway.url}/v1/worker/shown`, {
-    method: "POST",
-    headers: { "tidings-device": registered.body.token, "content-type": "application/json" },
-    body: JSON.stringify({ ids: sent.body.ids }),
-  });
-  assert.equal(shown.status, 204, await shown.text());
-  const metrics = await fetch(`${gateway.url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
-  assert.match(await metrics.text(), /tidings_pushes_total\{kind="webpush",outcome="sent"\} 1/);
-});
+  assert.equal(answer.status, 200, JSON.stringify(answer.body));
+  return { receiver, answer };
+}
 
-Deno.test("gateway: what a client shows to somebody who looks is not pushed; to a hidden one it is", async () => {
-  await using database = await testDatabase();
-  const arrived = Promise.withResolvers<void>();
-  await using service = await fakeService(() => {
-    arrived.resolve();
-    return { status: 201 };
-  });
-  await using gateway = await pushing(database, service);
+/** What a push says to whom it is for. */
+async function payloadOf({ body }: Received, receiver: Receiver): Promise<PushPayload> {
+  return JSON.parse(new TextDecoder().decode(await decrypt(body, receiver)));
+}
+
+pushes(
+  "a browser registers, a notification is sent, its push service gets it, and the metrics tell",
+  async (scene) => {
+    const { service, gateway, arrived } = scene;
+    const token = await gateway.token("ann", { publish: ["user:*"], admin: true });
+    const { body: key } = await ask(gateway, token, "GET /v1/devices/key");
+    assert.equal(key.applicationServerKey.length, 87);
+    const { receiver, answer: registered } = await register(scene, token, "/1");
+    const sent = await ask(gateway, token, "POST /v1/notifications", {
+      to: "user:ann",
+      title: "Hello",
+      push: true,
+    });
+    assert.equal(sent.status, 201, JSON.stringify(sent.body));
+    await arrived;
+    assert.equal((await payloadOf(service.received[0]!, receiver)).item.title, "Hello");
+    const shown = await fetch(`${gateway.url}/v1/worker/shown`, {
+      method: "POST",
+      headers: { "tidings-device": registered.body.token, "content-type": "application/json" },
+      body: JSON.stringify({ ids: sent.body.ids }),
+    });
+    assert.equal(shown.status, 204, await shown.text());
+    const metrics = await fetch(`${gateway.url}/metrics`, { headers: { authorization: `Bearer ${token}` } });
+    assert.match(await metrics.text(), /tidings_pushes_total\{kind="webpush",outcome="sent"\} 1/);
+  },
+);
+
+pushes("what a client shows to somebody who looks is not pushed; to a hidden one it is", async (scene) => {
+  const { database, service, gateway, arrived } = scene;
   const receivers: Receiver[] = [];
   const sockets: WebSocket[] = [];
   for (const [user, visible] of [["looking", true], ["hidden", false]] as const) {
     const token = await gateway.token(user);
-    const receiver = await makeReceiver();
+    const { receiver } = await register(scene, token, `/${user}`);
     receivers.push(receiver);
-    await ask(gateway, token, "PUT /v1/devices/browser", {
-      kind: "webpush",
-      endpoint: `${service.origin}/${user}`,
-      keys: subscriptionKeys(receiver),
-    });
     const socket = new WebSocket(`${gateway.url.replace("http", "ws")}/v1/feed`, "tidings.v1", {
       headers: { authorization: `Bearer ${token}` },
     });
@@ -105,9 +111,9 @@ Deno.test("gateway: what a client shows to somebody who looks is not pushed; to 
     await welcomed.promise;
   }
   await database.sql`select tidings.send('all', 'Look', push => true)`;
-  await arrived.promise;
+  await arrived;
   assert.deepEqual(service.received.map(({ path }) => path), ["/hidden"]);
-  assert.equal(await titleOf(service.received[0]!.body, receivers[1]!), "Look");
+  assert.equal((await payloadOf(service.received[0]!, receivers[1]!)).item.title, "Look");
   const trace = await database
     .sql`select user_id, event, reason from tidings.push_trace where user_id = 'looking' order by at`;
   assert.deepEqual([...trace].map(({ event, reason }) => [event, reason]), [["queued", null], [
@@ -117,22 +123,11 @@ Deno.test("gateway: what a client shows to somebody who looks is not pushed; to 
   for (const socket of sockets) socket.terminate();
 });
 
-Deno.test("gateway: twelve likes on one's post are one push, and twelve entries of the inbox", async () => {
-  await using database = await testDatabase();
-  const arrived = Promise.withResolvers<void>();
-  await using service = await fakeService(() => {
-    arrived.resolve();
-    return { status: 201 };
-  });
-  await using gateway = await pushing(database, service);
+pushes("twelve likes on one's post are one push, and twelve entries of the inbox", async (scene) => {
+  const { database, service, gateway, arrived } = scene;
   const root = await gateway.token("root", { admin: true });
   const ann = await gateway.token("ann");
-  const receiver = await makeReceiver();
-  await ask(gateway, ann, "PUT /v1/devices/browser", {
-    kind: "webpush",
-    endpoint: `${service.origin}/1`,
-    keys: subscriptionKeys(receiver),
-  });
+  const { receiver } = await register(scene, ann, "/1");
   const rule = {
     type: "liked",
     within: 1,
@@ -155,10 +150,8 @@ Deno.test("gateway: twelve likes on one's post are one push, and twelve entries 
     "POST /v1/notifications",
     Array.from({ length: 12 }, (_, i) => like(i)),
   );
-  await arrived.promise;
-  const payload: PushPayload = JSON.parse(
-    new TextDecoder().decode(await decrypt(service.received[0]!.body, receiver)),
-  );
+  await arrived;
+  const payload = await payloadOf(service.received[0]!, receiver);
   assert.equal(payload.item.title, "12 likes on your post");
   assert.equal(payload.item.body, "The last 12 of them");
   assert.equal(payload.item.link, "/posts/7");
@@ -169,41 +162,37 @@ Deno.test("gateway: twelve likes on one's post are one push, and twelve entries 
   assert.deepEqual([merged?.count, service.received.length], [11, 1]);
 });
 
-Deno.test("gateway: a backend follows a topic by a webhook, and verifies what it is told", async () => {
-  await using database = await testDatabase();
-  const arrived = Promise.withResolvers<void>();
-  await using service = await fakeService(() => {
-    arrived.resolve();
-    return { status: 204 };
-  });
-  await using gateway = await pushing(database, service);
-  const backend = await gateway.token("ranking-service", { subscribe: ["climb:**"] });
-  const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-  const device = { kind: "webhook", url: `${service.origin}/hook`, secret };
-  assert.equal((await ask(gateway, backend, "PUT /v1/devices/hook", device)).status, 200);
-  assert.equal((await ask(gateway, backend, "PUT /v1/subscriptions/climb:route:12")).status, 204);
-  const setter = await gateway.token("setter", { publish: ["climb:**"] });
-  await ask(gateway, setter, "POST /v1/notifications", {
-    to: "climb:route:12",
-    type: "route.completed",
-    data: { seconds: 93 },
-    push: true,
-  });
-  await arrived.promise;
-  const { body, headers, path } = service.received[0]!;
-  assert.equal(path, "/hook");
-  const told = new Webhook(secret).verify(Buffer.from(body), headers as Record<string, string>) as {
-    type: string;
-    data: { item: Record<string, unknown> };
-  };
-  const { type, topic, data } = told.data.item;
-  assert.deepEqual([told.type, type, topic, data], [
-    "notification",
-    "route.completed",
-    "climb:route:12",
-    { seconds: 93 },
-  ]);
-});
+pushes(
+  "a backend follows a topic by a webhook, and verifies what it is told",
+  async ({ service, gateway, arrived }) => {
+    const backend = await gateway.token("ranking-service", { subscribe: ["climb:**"] });
+    const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+    const device = { kind: "webhook", url: `${service.origin}/hook`, secret };
+    assert.equal((await ask(gateway, backend, "PUT /v1/devices/hook", device)).status, 200);
+    assert.equal((await ask(gateway, backend, "PUT /v1/subscriptions/climb:route:12")).status, 204);
+    const setter = await gateway.token("setter", { publish: ["climb:**"] });
+    await ask(gateway, setter, "POST /v1/notifications", {
+      to: "climb:route:12",
+      type: "route.completed",
+      data: { seconds: 93 },
+      push: true,
+    });
+    await arrived;
+    const { body, headers, path } = service.received[0]!;
+    assert.equal(path, "/hook");
+    const told = new Webhook(secret).verify(Buffer.from(body), headers as Record<string, string>) as {
+      type: string;
+      data: { item: Record<string, unknown> };
+    };
+    const { type, topic, data } = told.data.item;
+    assert.deepEqual([told.type, type, topic, data], [
+      "notification",
+      "route.completed",
+      "climb:route:12",
+      { seconds: 93 },
+    ]);
+  },
+);
 
 Deno.test("gateway: deliverAt over HTTP arrives at its time on the feed, and a cancelled one does not", async () => {
   await using database = await testDatabase();
