@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import postgres from "postgres";
-import { check, type CheckReport } from "./helpers/checker.ts";
+import { assertWhole, check } from "./helpers/checker.ts";
 import { type Leg, LEGS } from "./helpers/checker_client.ts";
 import { Followers } from "./helpers/follow_checker.ts";
 import { testDatabase } from "./helpers/database.ts";
@@ -8,22 +8,12 @@ import { startGateway } from "./helpers/gateway.ts";
 
 const SEEDS = { whole: 20_261_121, naive: 255, following: 42 };
 
-function checkWhole(report: CheckReport): void {
-  const { lost, doubled, disordered, resets } = report;
-  assert.deepEqual({ lost, doubled, disordered, resets }, {
-    lost: [],
-    doubled: [],
-    disordered: [],
-    resets: [],
-  });
-}
-
 Deno.test("40 writers, two gateways, clients that come and go on every transport: each row once, in order", async () => {
   await using database = await testDatabase();
   await using one = await startGateway(database);
   await using two = await startGateway(database);
   const report = await check({ seed: SEEDS.whole, database, gateways: () => [one.url, two.url] });
-  checkWhole(report);
+  assertWhole(report);
   assert.equal(report.failures, 0);
   assert.ok(report.rows > 2_000 && report.deliveries > 5_000, JSON.stringify(report));
   for (const transport of Object.keys(LEGS)) {
@@ -56,7 +46,7 @@ Deno.test("people follow and unfollow while others write: each receives what the
     further: Array.from({ length: 3 }, () => topics).flat(),
     during: (progress) => followers.run(progress),
   });
-  checkWhole(report);
+  assertWhole(report);
   assert.equal(report.failures, 0);
   let judgement = await followers.judge(report);
   // What was delivered during an unfollow comes into the inbox a moment after it.

@@ -279,7 +279,8 @@ async function clearLeftovers(data: string, clock: Clock): Promise<void> {
   throw new StartError(`Cannot start PostgreSQL over ${data}: process ${pid} still uses it and does not end`);
 }
 
-function isAlive(pid: number): boolean {
+/** Whether there is a process of this number, whoever's it is. */
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0);
     return true;

@@ -47,6 +47,14 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
+/** Settings of a server that flushes for real, as in production, and whose checkpoints do not fall into a measurement. */
+export const FLUSHING: Readonly<Record<string, string>> = {
+  fsync: "on",
+  synchronous_commit: "on",
+  full_page_writes: "on",
+  max_wal_size: "8GB",
+};
+
 /** What the gateways of a benchmark verify tokens with. */
 const SECRET = "a secret that is only good for benchmarks, and long enough";
 

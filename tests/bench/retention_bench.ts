@@ -10,7 +10,7 @@ import { createLogStore, type LogStore } from "../../src/database/log_store.ts";
 import { createDatabase } from "../../src/database/postgres.ts";
 import { retention } from "../../src/database/retention.ts";
 import { testCluster } from "../helpers/database.ts";
-import { type Benchmark, connect, median } from "./bench.ts";
+import { type Benchmark, connect, FLUSHING, median } from "./bench.ts";
 import { pgbench } from "./pgbench.ts";
 
 const ROWS = 10_000_000;
@@ -38,15 +38,7 @@ export const benchmark: Benchmark = {
     RATE.toLocaleString("en")
   } new ones a second`,
   async run(report) {
-    await using cluster = await testCluster({
-      settings: {
-        fsync: "on",
-        synchronous_commit: "on",
-        full_page_writes: "on",
-        shared_buffers: "1GB",
-        max_wal_size: "8GB",
-      },
-    });
+    await using cluster = await testCluster({ settings: { ...FLUSHING, shared_buffers: "1GB" } });
     const url = cluster.url();
     await fill(url);
     const database = createDatabase({ url, max: 3, prepare: true, name: "bench" }, { clock: systemClock });

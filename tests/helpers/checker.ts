@@ -7,6 +7,7 @@
  * its topics.
  * @module
  */
+import assert from "node:assert/strict";
 import postgres from "postgres";
 import { type Claims, mint } from "../../src/auth/token.ts";
 import { systemClock } from "../../src/clock.ts";
@@ -59,6 +60,16 @@ export interface CheckReport {
   received: ReadonlyMap<string, readonly string[]>;
   /** When the transactions ran that wrote `data ->> 'tx'`. */
   spans: ReadonlyMap<string, Span>;
+}
+
+/** Throws unless everybody received each row once, in order, and no cursor was refused. */
+export function assertWhole({ lost, doubled, disordered, resets }: CheckReport): void {
+  assert.deepEqual({ lost, doubled, disordered, resets }, {
+    lost: [],
+    doubled: [],
+    disordered: [],
+    resets: [],
+  });
 }
 
 const ROOMS = ["room:1", "room:2", "room:3", "room:4"];

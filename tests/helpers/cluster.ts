@@ -5,10 +5,16 @@
 import { chown, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import process from "node:process";
 import postgres from "postgres";
 import { serverAccount, usableBinaries } from "../../src/database/binaries.ts";
-import { type Cluster, cluster, initialise, isDenied, THROW_AWAY } from "../../src/database/cluster.ts";
+import {
+  type Cluster,
+  cluster,
+  initialise,
+  isAlive,
+  isDenied,
+  THROW_AWAY,
+} from "../../src/database/cluster.ts";
 import { migrate } from "../../src/database/migrate.ts";
 
 /** The environment variable with the administrative URL of a cluster that the runner made. */
@@ -71,14 +77,5 @@ async function sweep(): Promise<void> {
       // another user's, or another process sweeps as well
       if (!isDenied(error) && (error as { code?: string }).code !== "ENOTEMPTY") throw error;
     });
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return isDenied(error);
   }
 }

@@ -2,7 +2,8 @@
  * Debian's packages that the tests under tests/system need.
  * @module
  */
-import { access, chmod, readdir, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { chmod, readdir, rm, writeFile } from "node:fs/promises";
 
 /** Each package, and a file that shows that it is there. */
 const PACKAGES: Readonly<Record<string, string>> = {
@@ -21,7 +22,7 @@ const PACKAGES: Readonly<Record<string, string>> = {
 /** Installs what is missing, without starting any service; who may not install is told the line to run. */
 export async function installPackages(): Promise<void> {
   const missing: string[] = [];
-  for (const [name, path] of Object.entries(PACKAGES)) if (!await exists(path)) missing.push(name);
+  for (const [name, path] of Object.entries(PACKAGES)) if (!existsSync(path)) missing.push(name);
   if (missing.length === 0) return;
   const install = ["apt-get", "install", "-y", "--no-install-recommends", ...missing];
   if (Deno.uid() !== 0) {
@@ -31,7 +32,7 @@ export async function installPackages(): Promise<void> {
   }
   // Debian asks this file whether a service may be started by its installation
   const policy = "/usr/sbin/policy-rc.d";
-  const ours = !await exists(policy);
+  const ours = !existsSync(policy);
   if (ours) {
     await writeFile(policy, "#!/bin/sh\nexit 101\n");
     await chmod(policy, 0o755);
@@ -59,13 +60,4 @@ export async function installPackages(): Promise<void> {
 export async function debianPostgres(): Promise<string> {
   const versions = (await readdir("/usr/lib/postgresql")).map(Number).filter(Number.isInteger);
   return `/usr/lib/postgresql/${Math.min(...versions)}/bin`;
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -4,7 +4,8 @@
  * @module
  */
 import { createHash } from "node:crypto";
-import { access, mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, mkdtemp, readdir, readFile, rename, rm } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
 
@@ -34,7 +35,7 @@ async function binaries(version: string, hash: string): Promise<string> {
   const cache = join(homedir(), ".cache", "tidings");
   const folder = join(cache, `postgresql-${version}`);
   const bin = join(folder, "native", "bin");
-  if (await exists(bin)) return bin;
+  if (existsSync(bin)) return bin;
   await mkdir(cache, { recursive: true });
   const unfinished = await mkdtemp(join(cache, "unfinished-"));
   try {
@@ -60,14 +61,5 @@ async function run(command: string, args: string[], cwd: string): Promise<void> 
   const { success, stderr } = await new Deno.Command(command, { args, cwd, stdin: "null" }).output();
   if (!success) {
     throw new Error(`Cannot ${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr).trim()}`);
-  }
-}
-
-async function exists(path: string): Promise<boolean> {
-  try {
-    await access(path);
-    return true;
-  } catch {
-    return false;
   }
 }
