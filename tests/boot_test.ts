@@ -1,27 +1,13 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { testDatabase } from "./helpers/database.ts";
 import { run, start, startCommand } from "./helpers/process.ts";
+import { temporaryFolder } from "./helpers/temporary_folder.ts";
 
 const MAIN = "src/main.ts";
 
-/** A folder of one's own for what a gateway keeps. */
-async function place() {
-  const data = await mkdtemp(join(tmpdir(), "tidings-boot-"));
-  await chmod(data, 0o755);
-  return {
-    data,
-    async [Symbol.asyncDispose]() {
-      await rm(data, { recursive: true, force: true });
-    },
-  };
-}
-
 Deno.test("started without any setting, it prints two curl lines that work when pasted", async () => {
-  await using here = await place();
-  await using gateway = start(MAIN, [], { TIDINGS_DATA: here.data, PORT: "0" });
+  await using here = await temporaryFolder("boot");
+  await using gateway = start(MAIN, [], { TIDINGS_DATA: here.path, PORT: "0" });
   const [, listen = ""] = await gateway.until(/^(curl -N .*\/v1\/feed')$/m);
   const [, send = ""] = await gateway.until(/^(curl -H .*\/v1\/topics\/.*)$/m);
   await using listener = startCommand("bash", ["-c", `exec ${listen} -s`]);
@@ -43,12 +29,12 @@ Deno.test("started without any setting, it prints two curl lines that work when 
 });
 
 Deno.test("a port that is in use is one line, and exit code 1", async () => {
-  await using here = await place();
+  await using here = await temporaryFolder("boot");
   await using database = await testDatabase();
   const taken = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const { port } = taken.addr as Deno.NetAddr;
   const { code, stderr } = await run(MAIN, [], {
-    TIDINGS_DATA: here.data,
+    TIDINGS_DATA: here.path,
     DATABASE_URL: database.url,
     PORT: String(port),
   });
@@ -61,10 +47,10 @@ Deno.test("a port that is in use is one line, and exit code 1", async () => {
 });
 
 Deno.test("an address that this machine does not have is one line, and exit code 1", async () => {
-  await using here = await place();
+  await using here = await temporaryFolder("boot");
   await using database = await testDatabase();
   const { code, stderr } = await run(MAIN, [], {
-    TIDINGS_DATA: here.data,
+    TIDINGS_DATA: here.path,
     DATABASE_URL: database.url,
     TIDINGS_DEV: "1",
     HOST: "203.0.113.7",
@@ -74,10 +60,10 @@ Deno.test("an address that this machine does not have is one line, and exit code
 });
 
 Deno.test("it works from any folder, and stops cleanly while a client is connected", async () => {
-  await using here = await place();
+  await using here = await temporaryFolder("boot");
   await using database = await testDatabase({ migrated: false });
-  const env = { TIDINGS_DATA: here.data, DATABASE_URL: database.url, PORT: "0", TIDINGS_DRAIN: "0s" };
-  await using gateway = start(MAIN, [], env, here.data);
+  const env = { TIDINGS_DATA: here.path, DATABASE_URL: database.url, PORT: "0", TIDINGS_DRAIN: "0s" };
+  await using gateway = start(MAIN, [], env, here.path);
   const [, listen = ""] = await gateway.until(/^(curl -N .*\/v1\/feed')$/m);
   await using listener = startCommand("bash", ["-c", `exec ${listen} -s`]);
   await listener.until(/event: tidings\.welcome/);

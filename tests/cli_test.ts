@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { createVerifier } from "../src/auth/token.ts";
 import { systemClock } from "../src/clock.ts";
 import { run } from "./helpers/process.ts";
+import { temporaryFolder } from "./helpers/temporary_folder.ts";
 
 const SECRET = "a secret of this test, long enough to be one";
 
@@ -46,19 +44,15 @@ Deno.test("token prints a token that the gateway accepts, with the rights that w
 });
 
 Deno.test("token in dev mode uses the secret that the gateway keeps", async () => {
-  const data = await mkdtemp(join(tmpdir(), "tidings-cli-"));
-  try {
-    const make = () =>
-      run("src/cli.ts", ["token", "--sub", "me", "--admin", "--ttl", "none"], { TIDINGS_DATA: data });
-    const [one, other] = await Promise.all([make(), make()]);
-    const secret = (await Deno.readTextFile(join(data, "dev_secret"))).trim();
-    for (const { stdout } of [one, other]) {
-      const checks = createVerifier({ key: { secret } }, { clock: systemClock, fetch });
-      const { admin, expiresAt } = await checks.verify(stdout.trim());
-      assert.deepEqual({ admin, expiresAt }, { admin: true, expiresAt: undefined });
-    }
-  } finally {
-    await rm(data, { recursive: true });
+  await using data = await temporaryFolder("cli");
+  const make = () =>
+    run("src/cli.ts", ["token", "--sub", "me", "--admin", "--ttl", "none"], { TIDINGS_DATA: data.path });
+  const [one, other] = await Promise.all([make(), make()]);
+  const secret = (await Deno.readTextFile(data.at("dev_secret"))).trim();
+  for (const { stdout } of [one, other]) {
+    const checks = createVerifier({ key: { secret } }, { clock: systemClock, fetch });
+    const { admin, expiresAt } = await checks.verify(stdout.trim());
+    assert.deepEqual({ admin, expiresAt }, { admin: true, expiresAt: undefined });
   }
 });
 

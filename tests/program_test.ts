@@ -1,24 +1,16 @@
 import assert from "node:assert/strict";
-import { chmod, mkdtemp, rm, stat } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { stat } from "node:fs/promises";
 import { testCluster, testDatabase } from "./helpers/database.ts";
 import { type Process, run, start } from "./helpers/process.ts";
+import { temporaryFolder } from "./helpers/temporary_folder.ts";
 
 const PROGRAM = "tests/helpers/program_process.ts";
 const SECRET = "a secret of this test, long enough to be one";
 
 /** An environment with a folder of its own. */
 async function place() {
-  const data = await mkdtemp(join(tmpdir(), "tidings-program-"));
-  await chmod(data, 0o755);
-  return {
-    data,
-    env: { TIDINGS_DATA: data, PORT: "0" } as Record<string, string>,
-    async [Symbol.asyncDispose]() {
-      await rm(data, { recursive: true, force: true });
-    },
-  };
+  const folder = await temporaryFolder("program");
+  return { ...folder, env: { TIDINGS_DATA: folder.path, PORT: "0" } as Record<string, string> };
 }
 
 /** The one line with which the program refuses to start. */
@@ -52,7 +44,7 @@ Deno.test("without any setting the program starts with a database, and a second 
   const [first = [], second = []] = said;
   assert.equal(first[0], second[0]);
   assert.deepEqual([first.length, second.length], [3, 1]);
-  assert.equal((await stat(join(here.data, "dev_secret"))).mode & 0o777, 0o600);
+  assert.equal((await stat(here.at("dev_secret"))).mode & 0o777, 0o600);
 });
 
 Deno.test("a wrong setting stops the start with a line each", async () => {

@@ -3,10 +3,10 @@
  * @module
  */
 import { execFile } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 /** How to send. */
 export interface Load {
@@ -26,40 +26,34 @@ export interface Sent {
 
 /** Runs a statement, each in a transaction of its own. */
 export async function pgbench(url: string, statement: string, load: Load): Promise<Sent> {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-bench-"));
-  try {
-    const script = join(folder, "script.sql");
-    await writeFile(script, `${statement}\n`);
-    const { stdout } = await promisify(execFile)(await pgbenchPath(), [
-      ...[
-        "-n",
-        "-M",
-        "prepared",
-        "-j",
-        "2",
-        "-c",
-        String(load.clients),
-        "-T",
-        String(load.seconds),
-        "-f",
-        script,
-      ],
-      ...(load.rate === undefined
-        ? []
-        : ["-R", String(load.rate), "-l", "--log-prefix", join(folder, "log")]),
-      url,
-    ]);
-    const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
-    if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
-    const logs = (await readdir(folder)).filter((name) => name.startsWith("log."));
-    const lines = (await Promise.all(logs.map((name) => readFile(join(folder, name), "utf8")))).join("");
-    const times = lines.split("\n").filter((line) => line !== "").map((line) =>
-      Number(line.split(" ")[2]) / 1_000
-    );
-    return { rate, times };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
+  await using folder = await temporaryFolder("bench");
+  const script = folder.at("script.sql");
+  await writeFile(script, `${statement}\n`);
+  const { stdout } = await promisify(execFile)(await pgbenchPath(), [
+    ...[
+      "-n",
+      "-M",
+      "prepared",
+      "-j",
+      "2",
+      "-c",
+      String(load.clients),
+      "-T",
+      String(load.seconds),
+      "-f",
+      script,
+    ],
+    ...(load.rate === undefined ? [] : ["-R", String(load.rate), "-l", "--log-prefix", folder.at("log")]),
+    url,
+  ]);
+  const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
+  if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
+  const logs = (await readdir(folder.path)).filter((name) => name.startsWith("log."));
+  const lines = (await Promise.all(logs.map((name) => readFile(folder.at(name), "utf8")))).join("");
+  const times = lines.split("\n").filter((line) => line !== "").map((line) =>
+    Number(line.split(" ")[2]) / 1_000
+  );
+  return { rate, times };
 }
 
 /** Debian keeps it beside each server version. */

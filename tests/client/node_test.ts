@@ -1,12 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, symlink } from "node:fs/promises";
+import { symlink } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 import { Path } from "./path.ts";
 import { CASES } from "./suite.ts";
 
@@ -22,14 +21,14 @@ for (const [name, argument] of [["with the ws package", "ws"], ["without any Web
         .then((token) => response.end(token), (error) => response.writeHead(500).end(String(error)));
     });
     await new Promise<void>((resolve) => tokens.listen(0, "127.0.0.1", resolve));
-    const folder = await mkdtemp(join(tmpdir(), "tidings-node-"));
+    await using folder = await temporaryFolder("node");
     try {
       await symlink(
         fileURLToPath(new URL("../../node_modules", import.meta.url)),
-        join(folder, "node_modules"),
+        folder.at("node_modules"),
       );
       const main = fileURLToPath(new URL("node_main.ts", import.meta.url));
-      const script = join(folder, "suite.mjs");
+      const script = folder.at("suite.mjs");
       await run(
         Deno.execPath(),
         "bundle",
@@ -45,7 +44,6 @@ for (const [name, argument] of [["with the ws package", "ws"], ["without any Web
     } finally {
       tokens.closeAllConnections();
       await new Promise<void>((resolve) => tokens.close(() => resolve()));
-      await rm(folder, { recursive: true, force: true });
     }
   });
 }

@@ -1,30 +1,25 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFile } from "node:fs/promises";
 import { pack } from "../../src/build.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 Deno.test("the packed client is a package that npm accepts and Node imports", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-pack-"));
-  try {
-    const tarball = await pack(join(folder, "dist"));
-    await writeFile(
-      join(folder, "package.json"),
-      '{ "name": "somebody", "private": true, "type": "module" }',
-    );
-    await run(folder, "npm", "install", "--offline", "--no-audit", "--no-fund", "--omit=peer", tarball);
-    const script = `
+  await using folder = await temporaryFolder("pack");
+  const tarball = await pack(folder.at("dist"));
+  await writeFile(
+    folder.at("package.json"),
+    '{ "name": "somebody", "private": true, "type": "module" }',
+  );
+  await run(folder.path, "npm", "install", "--offline", "--no-audit", "--no-fund", "--omit=peer", tarball);
+  const script = `
       import { connect, TRANSPORTS } from "@tidings/client";
       const client = connect({ url: "http://127.0.0.1:1", token: "x.y.z" });
       client.close();
       console.log(client.snapshot.state, TRANSPORTS.join());`;
-    assert.equal(
-      await run(folder, "node", "--input-type=module", "-e", script),
-      "closed websocket,sse,longpoll\n",
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
-  }
+  assert.equal(
+    await run(folder.path, "node", "--input-type=module", "-e", script),
+    "closed websocket,sse,longpoll\n",
+  );
 });
 
 async function run(cwd: string, command: string, ...args: string[]): Promise<string> {

@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { readFile } from "node:fs/promises";
 import { createConnection } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { embedded } from "../../src/database/embedded.ts";
 import { testCluster } from "../helpers/database.ts";
 import { type Process, start } from "../helpers/process.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 /** A process with an embedded database, and where that listens. */
 async function holder(folder: string): Promise<{ process: Process; url: string; postmaster: number }> {
@@ -32,14 +32,8 @@ function refuses(url: string): Promise<boolean> {
   });
 }
 
-async function folder() {
-  const path = await mkdtemp(join(tmpdir(), "tidings-cluster-"));
-  await Deno.chmod(path, 0o755);
-  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) };
-}
-
 Deno.test("the server ends with the process that started it, though that was killed", async () => {
-  await using here = await folder();
+  await using here = await temporaryFolder("cluster");
   const { process, url } = await holder(here.path);
   assert.equal(await refuses(url), false);
   process.signal("SIGKILL");
@@ -49,7 +43,7 @@ Deno.test("the server ends with the process that started it, though that was kil
 });
 
 Deno.test("Ctrl-C in the terminal of a gateway does not reach its server", async () => {
-  await using here = await folder();
+  await using here = await temporaryFolder("cluster");
   const { process, postmaster } = await holder(here.path);
   const { stdout } = await new Deno.Command("ps", {
     args: ["-o", "pid=,pgid=,sid=", "-p", String(postmaster)],
@@ -62,7 +56,7 @@ Deno.test("Ctrl-C in the terminal of a gateway does not reach its server", async
 });
 
 Deno.test("a remembered port that another program took is given up for a free one", async () => {
-  await using here = await folder();
+  await using here = await temporaryFolder("cluster");
   const settings = { fsync: "off", logging_collector: "off" };
   const database = embedded({ folder: here.path, notice: () => {}, settings });
   await database.start();

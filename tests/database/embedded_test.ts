@@ -1,18 +1,17 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, mkdtemp, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, readFile, realpath, rm, stat, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import postgres from "postgres";
 import { type Embedded, embedded, type EmbeddedOptions } from "../../src/database/embedded.ts";
-import { StartError } from "../../src/errors.ts";
+import { startError } from "../helpers/start_error.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 const FAST = { fsync: "off", logging_collector: "off" };
 
 /** A folder of one's own, and databases over it that are stopped with it. */
 async function workspace() {
-  const parent = await mkdtemp(join(tmpdir(), "tidings-embedded-"));
-  await chmod(parent, 0o755);
-  const folder = join(parent, "data");
+  const place = await temporaryFolder("embedded");
+  const [parent, folder] = [place.path, place.at("data")];
   const made: Embedded[] = [];
   const notices: string[] = [];
   return {
@@ -32,7 +31,7 @@ async function workspace() {
     },
     async [Symbol.asyncDispose]() {
       for (const one of made) await one.stop();
-      await rm(parent, { recursive: true, force: true });
+      await place[Symbol.asyncDispose]();
     },
   };
 }
@@ -44,17 +43,6 @@ async function query(url: string, text: string): Promise<Record<string, unknown>
   } finally {
     await sql.end();
   }
-}
-
-async function startError(database: Embedded): Promise<string> {
-  try {
-    await database.start();
-  } catch (error) {
-    assert.ok(error instanceof StartError, String(error));
-    assert.ok(!error.message.includes("\n"), error.message);
-    return error.message;
-  }
-  throw new assert.AssertionError({ message: "it started" });
 }
 
 Deno.test("a second start finds the data of the first, at the same address", async () => {
@@ -90,7 +78,7 @@ Deno.test("a second gateway on the same folder is told who holds it, and since w
   await space.database().start();
   const since = new Date().toISOString().slice(0, 10);
   assert.match(
-    await startError(space.database()),
+    await startError(space.database().start()),
     new RegExp(
       `Cannot use the folder .*: another gateway holds it \\(pid ${Deno.pid} on .*, since ${since}T.*Z\\)`,
     ),
@@ -177,7 +165,7 @@ Deno.test("data that another version of PostgreSQL made are refused", async () =
   await first.stop();
   await writeFile(join(space.folder, "postgres", "PG_VERSION"), "17\n");
   assert.match(
-    await startError(space.database()),
+    await startError(space.database().start()),
     /^Cannot use the database in .*: PostgreSQL 17 made it, and this program carries PostgreSQL 18\. Dump it/,
   );
 });
@@ -192,7 +180,7 @@ Deno.test("data without their password are refused, and a start that failed hold
   await rm(file);
   const failed = space.database();
   assert.match(
-    await startError(failed),
+    await startError(failed.start()),
     /database_url cannot be read, and it holds the password\. Restore it\./,
   );
   await failed.stop();
@@ -204,7 +192,7 @@ Deno.test("a folder that cannot be made is named", async () => {
   await using space = await workspace();
   await writeFile(join(space.parent, "file"), "");
   assert.match(
-    await startError(space.database({ folder: join(space.parent, "file", "data") })),
+    await startError(space.database({ folder: join(space.parent, "file", "data") }).start()),
     /^Cannot make the folder .*\/file\/data: .*set TIDINGS_DATA\.$/,
   );
 });

@@ -1,27 +1,15 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { rm, writeFile } from "node:fs/promises";
 import { pathToFileURL } from "node:url";
 import { migrate, type Migration, readMigrations, unsuitable, whereIs } from "../../src/database/migrate.ts";
-import { StartError } from "../../src/errors.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
+import { startError } from "../helpers/start_error.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 function migration(id: number, text: string): Migration {
   const name = `${String(id).padStart(3, "0")}_step`;
   return { id, name, text, hash: createHash("sha256").update(text).digest("hex") };
-}
-
-async function refused(promise: Promise<unknown>): Promise<string> {
-  try {
-    await promise;
-  } catch (error) {
-    assert.ok(error instanceof StartError, String(error));
-    assert.ok(!error.message.includes("\n"), error.message);
-    return error.message;
-  }
-  throw new assert.AssertionError({ message: "it was not refused" });
 }
 
 Deno.test("migrate() applies what is missing, in order, and nothing twice", async () => {
@@ -65,7 +53,7 @@ Deno.test("a migration that fails leaves nothing of itself, and says where it fa
   const good = migration(1, "create table public.a ();");
   const bad = migration(2, "create table public.b ();\n\nselect nothing from nowhere;\n");
   assert.equal(
-    await refused(migrate(database.url, [good, bad])),
+    await startError(migrate(database.url, [good, bad])),
     'Cannot apply migration 002_step at line 3: relation "nowhere" does not exist',
   );
   const [seen] = await database
@@ -91,7 +79,7 @@ Deno.test("a database that is newer than the program is refused", async () => {
   await using database = await testDatabase({ migrated: false });
   await migrate(database.url, [migration(1, "select 1"), migration(2, "select 2")]);
   assert.equal(
-    await refused(migrate(database.url, [migration(1, "select 1")])),
+    await startError(migrate(database.url, [migration(1, "select 1")])),
     "Cannot use the database: it is newer than this program (it has migration 002_step, this program ends with 001_step). " +
       "Start a newer version.",
   );
@@ -101,7 +89,7 @@ Deno.test("a migration whose text changed after it was applied is refused", asyn
   await using database = await testDatabase({ migrated: false });
   await migrate(database.url, [migration(1, "select 1")]);
   assert.match(
-    await refused(migrate(database.url, [migration(1, "select 'edited'")])),
+    await startError(migrate(database.url, [migration(1, "select 'edited'")])),
     /^Cannot use the database: migration 001_step was applied from another text than this program's\./,
   );
 });
@@ -110,7 +98,7 @@ Deno.test("a server in recovery is refused", async () => {
   await using server = await testCluster({ migrated: false });
   await server.demote();
   assert.equal(
-    await refused(migrate(server.url())),
+    await startError(migrate(server.url())),
     "Cannot use the database: it is a standby in recovery, where cursors would lose notifications. " +
       "Point DATABASE_URL at the primary.",
   );
@@ -138,11 +126,11 @@ Deno.test("a database that cannot be reached is named without its password", asy
     [at({ hostname: "no-such-host.invalid" }), /there is no host of that name|cannot be looked up/],
   ];
   for (const [url, expected] of cases) {
-    const line = await refused(migrate(url, []));
+    const line = await startError(migrate(url, []));
     assert.match(line, expected);
     assert.ok(!line.includes("hunter2") && !line.includes(`:${new URL(url).password}@`), line);
   }
-  assert.match(await refused(migrate(at({ password: "x" }), [])), new RegExp(`at ${here}:`));
+  assert.match(await startError(migrate(at({ password: "x" }), [])), new RegExp(`at ${here}:`));
 });
 
 Deno.test("a user without rights is told what it lacks; one for whom the schema was made is not", async () => {
@@ -151,7 +139,7 @@ Deno.test("a user without rights is told what it lacks; one for whom the schema 
   await database.sql.unsafe(`create role ${role} login password 'secret'`);
   const url = Object.assign(new URL(database.url), { username: role, password: "secret" }).href;
   assert.match(
-    await refused(migrate(url, [migration(1, "create table tidings.a ()")])),
+    await startError(migrate(url, [migration(1, "create table tidings.a ()")])),
     /this user may not create the schema tidings there\. Grant it CREATE on the database once$/,
   );
   await database.sql.unsafe(`grant create on database ${new URL(database.url).pathname.slice(1)} to ${role}`);
@@ -160,22 +148,18 @@ Deno.test("a user without rights is told what it lacks; one for whom the schema 
 });
 
 Deno.test("readMigrations() refuses a file without a number of its own", async () => {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-sql-"));
-  const read = () => readMigrations(pathToFileURL(`${folder}/`));
-  try {
-    await writeFile(join(folder, "001_one.sql"), "select 1;");
-    await writeFile(join(folder, "003_three.sql"), "select 3;");
-    await writeFile(join(folder, "README.md"), "not one");
-    assert.deepEqual((await read()).map(({ id, name }) => [id, name]), [[1, "001_one"], [3, "003_three"]]);
-    for (const name of ["003_tree.sql", "four.sql"]) {
-      await writeFile(join(folder, name), "select 4;");
-      assert.match(
-        await refused(read()),
-        /^Cannot read the migrations: \w+\.sql is not of the form NNN_name\.sql with a number of its own$/,
-      );
-      await rm(join(folder, name));
-    }
-  } finally {
-    await rm(folder, { recursive: true });
+  await using folder = await temporaryFolder("sql");
+  const read = () => readMigrations(pathToFileURL(`${folder.path}/`));
+  await writeFile(folder.at("001_one.sql"), "select 1;");
+  await writeFile(folder.at("003_three.sql"), "select 3;");
+  await writeFile(folder.at("README.md"), "not one");
+  assert.deepEqual((await read()).map(({ id, name }) => [id, name]), [[1, "001_one"], [3, "003_three"]]);
+  for (const name of ["003_tree.sql", "four.sql"]) {
+    await writeFile(folder.at(name), "select 4;");
+    assert.match(
+      await startError(read()),
+      /^Cannot read the migrations: \w+\.sql is not of the form NNN_name\.sql with a number of its own$/,
+    );
+    await rm(folder.at(name));
   }
 });

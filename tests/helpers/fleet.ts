@@ -2,21 +2,19 @@
  * Gateways as processes of their own, on one database: to be killed, restarted and replaced.
  * @module
  */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { TEST_SECRET } from "./gateway.ts";
 import { type Process, start } from "./process.ts";
+import { type TemporaryFolder, temporaryFolder } from "./temporary_folder.ts";
 
 /** Running gateways, each at a place. Disposing it kills them. */
 export class Fleet implements AsyncDisposable {
   readonly #places: { process: Process; url: string | undefined }[] = [];
   readonly #old: Process[] = [];
   readonly #database: string;
-  readonly #folder: string;
+  readonly #folder: TemporaryFolder;
   readonly #env: Record<string, string>;
 
-  private constructor(database: string, folder: string, env: Record<string, string>) {
+  private constructor(database: string, folder: TemporaryFolder, env: Record<string, string>) {
     this.#database = database;
     this.#folder = folder;
     this.#env = env;
@@ -24,7 +22,7 @@ export class Fleet implements AsyncDisposable {
 
   /** Starts so many on a migrated database, with further settings. */
   static async start(database: string, count: number, env: Record<string, string> = {}): Promise<Fleet> {
-    const fleet = new Fleet(database, await mkdtemp(join(tmpdir(), "tidings-fleet-")), env);
+    const fleet = new Fleet(database, await temporaryFolder("fleet"), env);
     for (let place = 0; place < count; place++) fleet.#places.push(fleet.#launch());
     await Promise.all(fleet.#places.map((_, place) => fleet.#ready(place)));
     return fleet;
@@ -53,7 +51,7 @@ export class Fleet implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const all = [...this.#old, ...this.#places.map(({ process }) => process)];
     await Promise.all(all.map((process) => process[Symbol.asyncDispose]()));
-    await rm(this.#folder, { recursive: true, force: true });
+    await this.#folder[Symbol.asyncDispose]();
   }
 
   #launch() {
@@ -62,7 +60,7 @@ export class Fleet implements AsyncDisposable {
       HOST: "127.0.0.1",
       DATABASE_URL: this.#database,
       TIDINGS_JWT_SECRET: TEST_SECRET,
-      TIDINGS_DATA: this.#folder,
+      TIDINGS_DATA: this.#folder.path,
       TIDINGS_DRAIN: "500ms",
       TIDINGS_DATABASE_POOL: "4",
       ...this.#env,

@@ -3,23 +3,18 @@
  * that is shipped, PgBouncer in transaction mode. Each on a loopback port of its own, gone with the test.
  * @module
  */
-import { chmod, chown, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chown, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mint } from "../../src/auth/token.ts";
 import { systemClock } from "../../src/clock.ts";
 import { serverAccount } from "../../src/database/binaries.ts";
+import { freePort } from "./port.ts";
 import { type Process, start, startCommand } from "./process.ts";
+import { temporaryFolder } from "./temporary_folder.ts";
 
 const SECRET = "a secret that is only good for tests, and long enough";
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
-
-/** A port that was free a moment ago. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}
 
 /** A token for a gateway of {@link gatewayProcess}; it may read and send everything. */
 export function tokenFor(user: string): Promise<string> {
@@ -104,13 +99,13 @@ export async function pgbouncer(
   return { ...front, url: Object.assign(url, { hostname: "127.0.0.1", port: String(port) }).href };
 }
 
-async function inFolder(
+/** Any such process, in a folder of its own: there as soon as it listens, told to stop by the signal it wants. */
+export async function inFolder(
   name: string,
   run: (folder: string) => Promise<{ port: number; process: Process; stop: Deno.Signal }>,
 ): Promise<Front> {
-  const folder = await mkdtemp(join(tmpdir(), `tidings-${name}-`));
-  await chmod(folder, 0o755);
-  const { port, process, stop } = await run(folder);
+  const folder = await temporaryFolder(name);
+  const { port, process, stop } = await run(folder.path);
   await listening(port, process);
   return {
     port,
@@ -118,7 +113,7 @@ async function inFolder(
     async [Symbol.asyncDispose]() {
       process.signal(stop);
       await process.ended;
-      await rm(folder, { recursive: true, force: true });
+      await folder[Symbol.asyncDispose]();
     },
   };
 }

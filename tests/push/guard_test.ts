@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import https from "node:https";
 import type { AddressInfo } from "node:net";
 import fc from "fast-check";
 import ipaddr from "ipaddr.js";
 import { TidingsError } from "../../src/errors.ts";
 import { allowed, guard, GuardRefusal, isPublicAddress, KNOWN_PUSH_SERVICES } from "../../src/push/guard.ts";
+import { certificate } from "../helpers/certificate.ts";
 import { fakeService } from "./fake_service.ts";
 
 const never = new AbortController().signal;
@@ -141,18 +141,7 @@ Deno.test("guard checks again when it sends: a name that was public at registrat
 });
 
 Deno.test("guard connects to the address it checked, resolving once, with the certificate checked against the name", async () => {
-  const directory = await Deno.makeTempDir();
-  const at = (name: string) => `${directory}/${name}`;
-  execFileSync("openssl", [
-    ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=push.example".split(
-      " ",
-    ),
-    ...["-addext", "subjectAltName=DNS:push.example", "-keyout", at("key.pem"), "-out", at("cert.pem")],
-  ], { stdio: "ignore" });
-  const [key, cert] = await Promise.all([
-    Deno.readTextFile(at("key.pem")),
-    Deno.readTextFile(at("cert.pem")),
-  ]);
+  const { key, cert } = await certificate("push.example", "DNS:push.example");
   const hosts: string[] = [];
   let connections = 0;
   const server = https.createServer({ key, cert }, (request, response) => {
@@ -189,7 +178,6 @@ Deno.test("guard connects to the address it checked, resolving once, with the ce
   it.close();
   server.closeAllConnections();
   await new Promise((closed) => server.close(closed));
-  await Deno.remove(directory, { recursive: true });
 });
 
 Deno.test("guard follows no redirect, reads no endless answer, and stops when told", async () => {

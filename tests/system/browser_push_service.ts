@@ -6,13 +6,10 @@
  * The messages are those of Chromium's google_apis/gcm/protocol: checkin.proto, mcs.proto.
  * @module
  */
-import { execFileSync } from "node:child_process";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
 import { createServer, type IncomingMessage } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import tls from "node:tls";
+import { certificate } from "../helpers/certificate.ts";
 import { decodeFields, field, fixed64, frames, varint } from "./protobuf.ts";
 
 /** A running one. */
@@ -46,7 +43,7 @@ interface Registration {
 
 /** Starts one on loopback ports of its own. */
 export async function browserPushService(): Promise<BrowserPushService> {
-  const { key, cert } = await certificate();
+  const { key, cert } = await certificate("localhost", "IP:127.0.0.1");
   const registrations = new Map<string, Registration>();
   const posted: BrowserPushService["posted"] = [];
   const messages = new Map<string, Buffer>();
@@ -159,20 +156,4 @@ async function read(request: IncomingMessage): Promise<Buffer> {
   const parts: Uint8Array[] = [];
   for await (const part of request) parts.push(part);
   return Buffer.concat(parts);
-}
-
-async function certificate(): Promise<{ key: string; cert: string }> {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-push-"));
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  try {
-    execFileSync("openssl", [
-      ..."req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost".split(
-        " ",
-      ),
-      ...["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", cert],
-    ], { stdio: "ignore" });
-    return { key: await readFile(key, "utf8"), cert: await readFile(cert, "utf8") };
-  } finally {
-    await rm(folder, { recursive: true });
-  }
 }

@@ -14,6 +14,7 @@ import { webPush } from "../../src/push/webpush.ts";
 import { pushRoutes } from "../api/push_app.ts";
 import { FLAGS } from "../browser/executable.ts";
 import { testDatabase } from "../helpers/database.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 import { browserPushService } from "./browser_push_service.ts";
 import { desktop } from "./desktop.ts";
 
@@ -40,9 +41,9 @@ Deno.test("a browser that is away is reached: Chromium subscribes, decrypts what
   });
   const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 
-  const profile = await Deno.makeTempDir({ prefix: "tidings-profile-" });
+  await using profile = await temporaryFolder("profile");
   // a profile of its own, because a private window has no push
-  const context = await chromium.launchPersistentContext(profile, {
+  const context = await chromium.launchPersistentContext(profile.path, {
     executablePath: "/usr/bin/chromium",
     args: [...FLAGS, ...service.flags],
     env: { ...Deno.env.toObject(), ...screen.env },
@@ -108,7 +109,6 @@ Deno.test("a browser that is away is reached: Chromium subscribes, decrypts what
   } finally {
     await pushes.stop();
     await context.close();
-    await Deno.remove(profile, { recursive: true });
     server.closeAllConnections();
     await new Promise((closed) => server.close(closed));
   }

@@ -1,65 +1,28 @@
 import assert from "node:assert/strict";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { type AddressInfo, connect as dial, createServer } from "node:net";
-import { tmpdir } from "node:os";
+import { writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { startBrowser } from "../browser/chromium.ts";
 import { rider } from "../browser/client_page.ts";
 import { getThrough, walker } from "../client/through.ts";
 import { testDatabase } from "../helpers/database.ts";
+import { type Front, inFolder } from "../helpers/front.ts";
 import { startGateway } from "../helpers/gateway.ts";
+import { freePort } from "../helpers/port.ts";
+import { startCommand } from "../helpers/process.ts";
 
 type Config = (port: number, gateway: string, folder: string) => string;
 
-/** A proxy of Debian's, in front of a gateway for as long as `run` takes. */
-async function behind(
-  proxy: "nginx" | "haproxy",
-  config: Config,
-  gateway: string,
-  run: (url: string) => Promise<void>,
-): Promise<void> {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-proxy-"));
-  await Deno.chmod(folder, 0o755);
-  const port = await freePort();
-  const file = join(folder, "proxy.conf");
-  await writeFile(file, config(port, new URL(gateway).host, folder));
-  const command = proxy === "nginx"
-    ? new Deno.Command("/usr/sbin/nginx", {
-      args: ["-p", folder, "-e", "stderr", "-c", file],
-      stderr: "piped",
-    })
-    : new Deno.Command("/usr/sbin/haproxy", { args: ["-db", "-f", file], stderr: "piped" });
-  const child = command.spawn();
-  const said = new Response(child.stderr).text();
-  try {
-    await listening(port, said);
-    await run(`http://127.0.0.1:${port}`);
-  } finally {
-    child.kill("SIGTERM");
-    await child.status;
-    await said;
-    await rm(folder, { recursive: true, force: true });
-  }
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return port;
-}
-
-async function listening(port: number, said: Promise<string>): Promise<void> {
-  for (let attempt = 0; attempt < 200; attempt++) {
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = dial(port, "127.0.0.1", () => (socket.destroy(), resolve(true)));
-      socket.on("error", () => resolve(false));
-    });
-    if (open) return;
-    await new Promise((resolve) => setTimeout(resolve, 25));
-  }
-  throw new Error(`The proxy does not listen: ${await said}`);
+/** A proxy of Debian's, in front of a gateway. */
+function proxyOf(proxy: "nginx" | "haproxy", config: Config, gateway: string): Promise<Front> {
+  const port = freePort();
+  return inFolder("proxy", async (folder) => {
+    const file = join(folder, "proxy.conf");
+    await writeFile(file, config(port, new URL(gateway).host, folder));
+    const process = proxy === "nginx"
+      ? startCommand("/usr/sbin/nginx", ["-p", folder, "-e", "stderr", "-c", file])
+      : startCommand("/usr/sbin/haproxy", ["-db", "-f", file]);
+    return { port, process, stop: "SIGTERM" };
+  });
 }
 
 const nginx = (location: string): Config => (port, gateway, folder) => `
@@ -150,12 +113,12 @@ for (const { name, proxy, config, count, pause, used } of SCENES) {
     await using browser = await startBrowser();
     browser.expected.push(/WebSocket connection|Failed to load resource/);
     const context = await browser.context();
-    await behind(proxy, config, gateway.url, async (url) => {
-      await using ride = await rider(context, url, gateway);
-      await using walk = walker(url, gateway);
-      await getThrough([walk, ride], database, { count, pause });
-      assert.deepEqual(await walk.used(), used, walk.name);
-      assert.deepEqual(await ride.used(), used, ride.name);
-    });
+    await using front = await proxyOf(proxy, config, gateway.url);
+    const url = `http://127.0.0.1:${front.port}`;
+    await using ride = await rider(context, url, gateway);
+    await using walk = walker(url, gateway);
+    await getThrough([walk, ride], database, { count, pause });
+    assert.deepEqual(await walk.used(), used, walk.name);
+    assert.deepEqual(await ride.used(), used, ride.name);
   });
 }

@@ -5,10 +5,9 @@
  */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { writeFile } from "node:fs/promises";
 import dbus from "@homebridge/dbus-native";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 /** What is on the screen. */
 export interface DesktopNotification {
@@ -58,10 +57,10 @@ const CLOSED_BY_CALL = 3;
 
 /** Starts one. */
 export async function desktop(): Promise<Desktop> {
-  const folder = await mkdtemp(join(tmpdir(), "tidings-desktop-"));
-  const address = `unix:path=${join(folder, "bus")}`;
+  const folder = await temporaryFolder("desktop");
+  const address = `unix:path=${folder.at("bus")}`;
   await writeFile(
-    join(folder, "bus.conf"),
+    folder.at("bus.conf"),
     `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
        "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
      <busconfig><type>session</type><listen>${address}</listen><auth>EXTERNAL</auth>
@@ -69,7 +68,7 @@ export async function desktop(): Promise<Desktop> {
      </busconfig>`,
   );
   const daemon = spawn("dbus-daemon", [
-    `--config-file=${join(folder, "bus.conf")}`,
+    `--config-file=${folder.at("bus.conf")}`,
     "--nofork",
     "--print-address",
   ], {
@@ -127,7 +126,7 @@ export async function desktop(): Promise<Desktop> {
       bus.connection.end();
       daemon.kill("SIGKILL");
       await once(daemon, "close");
-      await rm(folder, { recursive: true, force: true });
+      await folder[Symbol.asyncDispose]();
     },
   };
 }

@@ -3,11 +3,11 @@
  * `task start` runs it, with a database and a folder of its own.
  * @module
  */
-import { chmod, mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Process, start, startCommand } from "../helpers/process.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 
 const ROOT = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -35,12 +35,12 @@ export interface Documented extends AsyncDisposable {
 
 /** Starts one, with further settings. */
 export async function documented(env: Record<string, string> = {}): Promise<Documented> {
-  const data = await mkdtemp(join(tmpdir(), "tidings-documented-"));
-  await chmod(data, 0o755);
+  const folder = await temporaryFolder("documented");
+  const data = folder.path;
   const gateway = start("src/main.ts", [], { TIDINGS_DATA: data, PORT: "0", ...env });
   const dispose = async () => {
     await gateway[Symbol.asyncDispose]();
-    await rm(data, { recursive: true, force: true });
+    await folder[Symbol.asyncDispose]();
   };
   try {
     const [, url = ""] = await gateway.until(/Tidings is at (\S+)/);

@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { chmod, copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { chmod, copyFile, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { mint } from "../../src/auth/token.ts";
@@ -9,8 +8,10 @@ import { makeVapidKeys } from "../../src/push/vapid.ts";
 import { openEvents } from "../conformance/sse.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { build, instructions } from "../helpers/dockerfile.ts";
+import { freePort } from "../helpers/port.ts";
 import { startCommand } from "../helpers/process.ts";
 import { connectStomp, stompUrl } from "../helpers/stomp.ts";
+import { temporaryFolder } from "../helpers/temporary_folder.ts";
 import { dial } from "../helpers/websocket.ts";
 import { fakeService } from "../push/fake_service.ts";
 import { makeReceiver, subscriptionKeys } from "../push/decrypt.ts";
@@ -30,31 +31,24 @@ Deno.test("the Dockerfile takes the Deno that everything else runs with", async 
 });
 
 Deno.test("what the Dockerfile makes runs every part of the gateway with its permissions, as nobody, and writes nothing", async (t) => {
-  const root = await mkdtemp(join(tmpdir(), "tidings-image-"));
-  await chmod(root, 0o755);
-  try {
-    const image = await build(await readFile(join(ROOT, "Dockerfile"), "utf8"), ROOT, root);
-    await t.step("and holds neither tests nor what only builds", async () => {
-      const names = [];
-      for await (const { name } of Deno.readDir(join(image.cwd, "node_modules", ".deno"))) names.push(name);
-      const wrong = names.filter((name) =>
-        /embedded|typescript|playwright|fast-check|chromium|lit/.test(name)
-      );
-      assert.deepEqual(wrong, []);
-      assert.ok(names.length > 10, names.join());
-      assert.deepEqual(
-        image.entrypoint.filter((arg) => /^--allow-(all|run|write|ffi|sys)|^-A$/.test(arg)),
-        [],
-      );
-    });
-    // npm keeps Deno where only its owner may go
-    const deno = join(root, "deno");
-    await copyFile(Deno.execPath(), deno);
-    await chmod(deno, 0o755);
-    await runEveryPart(image, deno);
-  } finally {
-    await rm(root, { recursive: true, force: true });
-  }
+  await using root = await temporaryFolder("image");
+  const image = await build(await readFile(join(ROOT, "Dockerfile"), "utf8"), ROOT, root.path);
+  await t.step("and holds neither tests nor what only builds", async () => {
+    const names = [];
+    for await (const { name } of Deno.readDir(join(image.cwd, "node_modules", ".deno"))) names.push(name);
+    const wrong = names.filter((name) => /embedded|typescript|playwright|fast-check|chromium|lit/.test(name));
+    assert.deepEqual(wrong, []);
+    assert.ok(names.length > 10, names.join());
+    assert.deepEqual(
+      image.entrypoint.filter((arg) => /^--allow-(all|run|write|ffi|sys)|^-A$/.test(arg)),
+      [],
+    );
+  });
+  // npm keeps Deno where only its owner may go
+  const deno = root.at("deno");
+  await copyFile(Deno.execPath(), deno);
+  await chmod(deno, 0o755);
+  await runEveryPart(image, deno);
 });
 
 async function runEveryPart(image: Awaited<ReturnType<typeof build>>, deno: string): Promise<void> {
@@ -153,9 +147,4 @@ async function runEveryPart(image: Awaited<ReturnType<typeof build>>, deno: stri
   assert.equal(code, 0, stdout + stderr);
   assert.equal(stderr, "");
   assert.doesNotMatch(stdout, /NotCapable|PermissionDenied|EACCES/);
-}
-
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
 }

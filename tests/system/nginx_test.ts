@@ -5,14 +5,16 @@ import { longpoll } from "../conformance/longpoll.ts";
 import { sse } from "../conformance/sse.ts";
 import { websocket } from "../conformance/websocket.ts";
 import { testDatabase } from "../helpers/database.ts";
-import { freePort, gatewayProcess, nginx, tokenFor } from "../helpers/front.ts";
+import { gatewayProcess, nginx, tokenFor } from "../helpers/front.ts";
+import { freePort, freePorts } from "../helpers/port.ts";
 import type { Process } from "../helpers/process.ts";
 
 const ADAPTERS = [websocket, sse, longpoll];
 
 Deno.test("behind the shipped nginx every transport gets everything once, while both gateways are restarted one after the other", async () => {
   await using database = await testDatabase();
-  const ports: [number, number] = [freePort(), freePort()];
+  const [one = 0, other = 0] = freePorts(2);
+  const ports: [number, number] = [one, other];
   const run = (port: number) => gatewayProcess(port, { DATABASE_URL: database.url });
   const gateways = ports.map(run);
   try {

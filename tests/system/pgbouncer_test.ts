@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { titles } from "../conformance/client.ts";
 import { sse } from "../conformance/sse.ts";
 import { testDatabase } from "../helpers/database.ts";
-import { freePort, gatewayProcess, pgbouncer, tokenFor } from "../helpers/front.ts";
+import { gatewayProcess, pgbouncer, tokenFor } from "../helpers/front.ts";
+import { freePort } from "../helpers/port.ts";
 
 Deno.test("behind PgBouncer in transaction mode everything works, with a direct connection to listen", async () => {
   await using database = await testDatabase({ migrated: false });

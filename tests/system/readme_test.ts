@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type AddressInfo, createServer } from "node:net";
+import { freePort } from "../helpers/port.ts";
 import { blocksOf, documented } from "./documented.ts";
 
 Deno.test("README's first steps work when pasted, in their order", async () => {
@@ -32,7 +32,7 @@ Deno.test("docs/push.md works when pasted: a webhook is told of who is away, and
   const [listen] = blocks.filter(({ listens }) => listens);
   // a port of its own in the place of 9000
   const origin = "http://127.0.0.1:9000";
-  const own = await freePort();
+  const own = freePort();
   const instead = { "port: 9000": `port: ${own}`, [origin]: `http://127.0.0.1:${own}` };
   await using docs = await documented({ TIDINGS_PUSH_HOSTS: instead[origin]! });
   await using receiver = docs.paste(listen!.text, instead);
@@ -63,13 +63,3 @@ Deno.test("docs/schedules.md works when pasted", async () => {
   assert.equal(ids.length, 2);
   assert.equal(ids[0], ids[1], "the same name is the same schedule");
 });
-
-async function freePort(): Promise<number> {
-  const { port } = await new Promise<AddressInfo>((ready) => {
-    const server = createServer().listen(0, "127.0.0.1", () => {
-      const address = server.address() as AddressInfo;
-      server.close(() => ready(address));
-    });
-  });
-  return port;
-}
