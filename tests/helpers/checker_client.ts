@@ -118,104 +118,97 @@ export class CheckedClient {
   }
 }
 
-function websocket({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const ws = new WebSocket(`${url.replace("http", "ws")}/v1/feed`, "tidings.v1");
-    let over = false;
-    const end = (error?: Error) => {
-      if (over) return;
-      over = true;
-      signal.removeEventListener("abort", abort);
-      ws.terminate();
+/** The one end of a leg: by its cut, by what broke it, or with everything. */
+interface Ending {
+  over: boolean;
+  end(error?: Error): void;
+}
+
+/** A leg that opens a connection, goes on until it is ended, and then closes what it opened. */
+async function until(signal: AbortSignal, open: (leg: Ending) => () => unknown): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const leg: Ending = {
+    over: false,
+    end(error) {
+      leg.over = true;
       if (error === undefined) resolve();
       else reject(error);
-    };
-    const abort = () => end(new Error("aborted"));
-    signal.addEventListener("abort", abort, { once: true });
+    },
+  };
+  const abort = () => leg.end(new Error("aborted"));
+  signal.addEventListener("abort", abort, { once: true });
+  const close = open(leg);
+  try {
+    await promise;
+  } finally {
+    signal.removeEventListener("abort", abort);
+    await close();
+  }
+}
+
+function websocket({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
+  return until(signal, (leg) => {
+    const ws = new WebSocket(`${url.replace("http", "ws")}/v1/feed`, "tidings.v1");
     ws.on("open", () => ws.send(JSON.stringify({ op: "hello", token, since, topics })));
     ws.on("message", (data) => {
-      if (over) return;
+      if (leg.over) return;
       const frame = JSON.parse(String(data)) as ServerFrame;
       if (frame.op === "items") {
-        if (take(frame.items, frame.cursor)) end();
+        if (take(frame.items, frame.cursor)) leg.end();
       } else if (frame.op === "cursor") take([], frame.cursor);
       else if (frame.op === "welcome" && since === "earliest") take([], frame.cursor);
       else if (frame.op === "reset") reset(frame.reason, frame.cursor);
-      else if (frame.op === "error") end(new Error(frame.problem.code));
+      else if (frame.op === "error") leg.end(new Error(frame.problem.code));
     });
-    ws.on("close", () => end(new Error("closed")));
-    ws.on("error", (error) => end(error));
+    ws.on("close", () => leg.end(new Error("closed")));
+    ws.on("error", (error) => leg.end(error));
+    return () => ws.terminate();
   });
 }
 
 function sse({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
   const query = new URLSearchParams({ since, topics: topics.join() });
   if (topics.length === 0) query.delete("topics");
-  return new Promise((resolve, reject) => {
+  return until(signal, (leg) => {
     const source = new EventSource(`${url}/v1/feed?${query}`, {
       fetch: (input, init) =>
         fetch(input, { ...init, headers: { ...init.headers, authorization: `Bearer ${token}` } }),
     });
-    let over = false;
-    const end = (error?: Error) => {
-      if (over) return;
-      over = true;
-      signal.removeEventListener("abort", abort);
-      source.close();
-      if (error === undefined) resolve();
-      else reject(error);
-    };
-    const abort = () => end(new Error("aborted"));
-    signal.addEventListener("abort", abort, { once: true });
     source.addEventListener("notification", (event) => {
-      if (!over && take([JSON.parse(event.data)], event.lastEventId)) end();
+      if (!leg.over && take([JSON.parse(event.data)], event.lastEventId)) leg.end();
     });
     source.addEventListener("tidings.reset", (event) => {
+      if (leg.over) return;
       const { reason, cursor } = JSON.parse(event.data);
       reset(reason, cursor);
     });
     source.addEventListener("tidings.reconnect", (event) => {
-      if (over) return;
+      if (leg.over) return;
       take([], event.lastEventId);
-      end(new Error("reconnect"));
+      leg.end(new Error("reconnect"));
     });
-    source.addEventListener("error", () => end(new Error("the stream broke")));
+    source.addEventListener("error", () => leg.end(new Error("the stream broke")));
+    return () => source.close();
   });
 }
 
 /** One subscription that is the whole feed, as in the conformance suite. */
-async function stomp({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  const client = new StompClient({
-    ...onceWith(token),
-    brokerURL: stompUrl(url, "/v1/feed"),
+function stomp({ url, token, topics, since, signal, take, reset }: Ride): Promise<void> {
+  return until(signal, (leg) => {
+    const client = new StompClient({ ...onceWith(token), brokerURL: stompUrl(url, "/v1/feed") });
+    client.onConnect = () => {
+      client.subscribe("/user/queue/notification", ({ headers, body }) => {
+        if (leg.over) return;
+        const cursor = headers["cursor"] ?? "";
+        if (headers["type"] === "tidings.reset") reset(JSON.parse(body).reason, cursor);
+        else if (take([JSON.parse(body)], cursor)) leg.end();
+      }, { since, ...(topics.length === 0 ? {} : { topics: topics.join() }) });
+    };
+    client.onStompError = (frame) => leg.end(new Error(frame.headers["code"] ?? "refused"));
+    client.onWebSocketClose = () => leg.end(new Error("closed"));
+    client.activate();
+    return () => client.deactivate({ force: true });
   });
-  let over = false;
-  const end = (error?: Error) => {
-    if (over) return;
-    over = true;
-    if (error === undefined) resolve();
-    else reject(error);
-  };
-  const abort = () => end(new Error("aborted"));
-  signal.addEventListener("abort", abort, { once: true });
-  client.onConnect = () => {
-    client.subscribe("/user/queue/notification", ({ headers, body }) => {
-      if (over) return;
-      const cursor = headers["cursor"] ?? "";
-      if (headers["type"] === "tidings.reset") reset(JSON.parse(body).reason, cursor);
-      else if (take([JSON.parse(body)], cursor)) end();
-    }, { since, ...(topics.length === 0 ? {} : { topics: topics.join() }) });
-  };
-  client.onStompError = (frame) => end(new Error(frame.headers["code"] ?? "refused"));
-  client.onWebSocketClose = () => end(new Error("closed"));
-  client.activate();
-  try {
-    await promise;
-  } finally {
-    signal.removeEventListener("abort", abort);
-    await client.deactivate({ force: true });
-  }
 }
 
 async function longPoll(ride: Ride): Promise<void> {
