@@ -76,6 +76,12 @@ create table tidings.quiet_hours (
   constraint "quiet hours: start and end must differ" check (starts <> ends)
 );
 
+-- Where somebody lives, for what is sent at a time of their day; whoever has no row here, where they keep quiet hours.
+create table tidings.time_zone (
+  user_id text primary key,
+  name    text not null
+);
+
 -- How far retention has come: the highest id it purged.
 create table tidings.retention (
   only_row  boolean primary key default true check (only_row),

@@ -26,8 +26,9 @@ begin
     'unread', c.unread, 'unseen', c.unseen, 'hidden', pg_catalog.to_jsonb(tidings.in_app_rules(user_id))), interval '10 minutes');
 end $$;
 
--- Replaces all rules and the quiet hours of a person. rules: [{scope, name, inApp, push}]; quiet: {start, end, timeZone} or null.
-create function tidings.set_preferences(user_id text, rules jsonb, quiet jsonb) returns void
+-- Replaces all rules, the quiet hours and the time zone of a person. rules: [{scope, name, inApp, push}]; quiet:
+-- {start, end, timeZone} or null.
+create function tidings.set_preferences(user_id text, rules jsonb, quiet jsonb, time_zone text default null) returns void
 language plpgsql volatile security definer set search_path = '' as $$
 #variable_conflict use_variable
 begin
@@ -40,6 +41,7 @@ begin
   select set_preferences.user_id, r.scope, coalesce(r.name, ''), coalesce(r."inApp", true), coalesce(r.push, true)
   from pg_catalog.jsonb_to_recordset(rules) r(scope text, name text, "inApp" boolean, push boolean);
   perform tidings.set_quiet_hours(user_id, (quiet->>'start')::time, (quiet->>'end')::time, quiet->>'timeZone');
+  perform tidings.set_time_zone(user_id, time_zone);
   perform tidings.preferences_changed(user_id);
 end $$;
 
@@ -53,17 +55,41 @@ begin
     delete from tidings.quiet_hours q where q.user_id = set_quiet_hours.user_id;
     return;
   end if;
-  if not exists (select from pg_catalog.pg_timezone_names z where z.name = time_zone) then
-    raise exception 'Cannot set quiet hours: timeZone: expected a name such as Europe/Berlin, got %',
-      coalesce(pg_catalog.quote_literal(time_zone), 'null') using errcode = 'invalid_parameter_value';
-  end if;
+  perform tidings.check_time_zone('quiet hours', time_zone);
   insert into tidings.quiet_hours as q (user_id, starts, ends, time_zone)
   values (user_id, starts, ends, time_zone)
   on conflict on constraint quiet_hours_pkey do update
     set starts = excluded.starts, ends = excluded.ends, time_zone = excluded.time_zone;
 end $$;
 
-create function tidings.preferences(user_id text) returns table (rules jsonb, quiet jsonb)
+-- Where a person lives; null: where they keep quiet hours.
+create function tidings.set_time_zone(user_id text, time_zone text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+begin
+  perform tidings.lock_inbox(user_id);
+  if time_zone is null then
+    delete from tidings.time_zone z where z.user_id = set_time_zone.user_id;
+    return;
+  end if;
+  perform tidings.check_time_zone('time zone', time_zone);
+  insert into tidings.time_zone as z (user_id, name) values (user_id, time_zone)
+  on conflict on constraint time_zone_pkey do update set name = excluded.name;
+end $$;
+
+comment on function tidings.set_time_zone(text, text) is
+  'Sets where a person lives: what recurs for them follows it. Null: where they keep quiet hours.';
+
+create function tidings.check_time_zone(what text, name text) returns void
+language plpgsql stable set search_path = '' as $$
+begin
+  if not exists (select from pg_catalog.pg_timezone_names z where z.name = check_time_zone.name) then
+    raise exception 'Cannot set %: timeZone: expected a name such as Europe/Berlin, got %',
+      what, coalesce(pg_catalog.quote_literal(name), 'null') using errcode = 'invalid_parameter_value';
+  end if;
+end $$;
+
+create function tidings.preferences(user_id text) returns table (rules jsonb, quiet jsonb, time_zone text)
 language sql stable security definer set search_path = '' as $$
   select
     (select coalesce(pg_catalog.jsonb_agg(pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
@@ -71,7 +97,8 @@ language sql stable security definer set search_path = '' as $$
      from tidings.preference p where p.user_id = preferences.user_id),
     (select pg_catalog.jsonb_build_object('start', pg_catalog.to_char(q.starts, 'HH24:MI'), 'end', pg_catalog.to_char(q.ends, 'HH24:MI'),
             'timeZone', q.time_zone)
-     from tidings.quiet_hours q where q.user_id = preferences.user_id)
+     from tidings.quiet_hours q where q.user_id = preferences.user_id),
+    (select z.name from tidings.time_zone z where z.user_id = preferences.user_id)
 $$;
 
 -- Whether a person wants pushes of this: no rule of the topic or the type says no, nor the default where neither has a rule.

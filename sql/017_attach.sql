@@ -338,7 +338,8 @@ begin
   for signature in
     select p.oid from pg_catalog.pg_proc p
     where p.pronamespace = 'tidings'::regnamespace
-      and p.proname in ('mark', 'mark_all', 'inbox_count', 'follow', 'unfollow', 'followed', 'revoke', 'sign_out', 'prefer', 'set_quiet_hours')
+      and p.proname in ('mark', 'mark_all', 'inbox_count', 'follow', 'unfollow', 'followed', 'revoke', 'sign_out', 'prefer', 'set_quiet_hours',
+                        'set_time_zone')
   loop
     execute format('grant execute on function %s to %I', signature, role);
   end loop;

@@ -228,11 +228,13 @@ language sql stable set search_path = '' as $$
      order by r.due_at nulls first limit 1))
 $$;
 
--- The time zone of the person that a topic belongs to: the one they keep quiet hours in.
+-- The time zone of the person that a topic belongs to: their own, or the one they keep quiet hours in.
 create function tidings.timezone_of(topic text) returns text
 language sql stable set search_path = '' as $$
   select coalesce(
-    (select q.time_zone from tidings.quiet_hours q where 'user:' || q.user_id = timezone_of.topic), 'UTC')
+    (select z.name from tidings.time_zone z where z.user_id = p.person),
+    (select q.time_zone from tidings.quiet_hours q where q.user_id = p.person), 'UTC')
+  from (select case when timezone_of.topic like 'user:%' then pg_catalog.substr(timezone_of.topic, 6) end) p(person)
 $$;
 
 -- Somebody moved: what follows their time zone is computed anew.
@@ -248,6 +250,10 @@ create trigger moved after insert or delete on tidings.quiet_hours
   for each row execute function tidings.moved();
 create trigger moved_on after update of time_zone on tidings.quiet_hours
   for each row when (old.time_zone is distinct from new.time_zone) execute function tidings.moved();
+create trigger moved after insert or delete on tidings.time_zone
+  for each row execute function tidings.moved();
+create trigger moved_on after update of name on tidings.time_zone
+  for each row when (old.name is distinct from new.name) execute function tidings.moved();
 
 -- Recurring ones that are due or not computed yet. Nothing is claimed: tidings.advance takes only what is as it was seen.
 create function tidings.due_recurring(max_rows integer)

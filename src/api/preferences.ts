@@ -1,11 +1,13 @@
 /**
- * `/v1/preferences`: what the person who asks wants to see, what is pushed to them, and when they want to be left in peace.
+ * `/v1/preferences`: what the person who asks wants to see, what is pushed to them, when they want to be left in peace, and
+ * where they live.
  * @module
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import type { InboxStore } from "../database/inbox_store.ts";
 import { PATHS } from "../protocol.ts";
+import { isTimezone } from "../schedule/cron.ts";
 import { type BodyBudget, textBody } from "./body.ts";
 import { documented, problems, SECURED } from "./openapi.ts";
 
@@ -15,6 +17,13 @@ export const MAX_RULES = 500;
 const time = z.string("expected a time of day").regex(
   /^([01]\d|2[0-3]):[0-5]\d$/,
   'expected a time of day such as "22:00"',
+);
+
+const timeZone = z.string("expected a time zone").max(100, "expected at most 100 characters").refine(
+  isTimezone,
+  {
+    error: 'expected a time zone such as "Europe/Berlin"',
+  },
 );
 
 const rule = z.strictObject({
@@ -45,14 +54,17 @@ const preferencesSchema = z.strictObject({
   quietHours: z.strictObject({
     start: time,
     end: time,
-    timeZone: z.string("expected a time zone").max(100).refine(isTimeZone, {
-      error: 'expected a time zone such as "Europe/Berlin"',
-    }),
+    timeZone,
   }).refine(({ start, end }) => start !== end, {
     error: "expected another time than the start",
     path: ["end"],
   })
     .nullable().default(null).openapi({ description: "Pushes wait until they end" }),
+  timeZone: timeZone.nullable().default(null).openapi({
+    description:
+      "Where the person lives: schedules to them without a time zone follow it; null: the quiet hours' one",
+    example: "Europe/Berlin",
+  }),
 }).openapi("Preferences");
 
 const WHO = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
@@ -89,15 +101,15 @@ export function preferenceRoutes(deps: { store: InboxStore; budget: BodyBudget }
   });
 
   async function current(user: string): Promise<z.output<typeof preferencesSchema>> {
-    const { rules, quiet } = await store.preferences(user);
-    return { rules, quietHours: quiet };
+    const { rules, quiet, timeZone } = await store.preferences(user);
+    return { rules, quietHours: quiet, timeZone };
   }
 
   return documented()
     .openapi(read, async (c) => c.json(await current(c.get("identity").user), 200))
     .openapi(write, async (c) => {
       const { user } = c.get("identity");
-      const { rules, quietHours } = c.req.valid("json");
+      const { rules, quietHours, timeZone } = c.req.valid("json");
       await store.setPreferences(user, {
         rules: rules.map(({ scope, name, inApp, push, muted }) => ({
           scope,
@@ -106,17 +118,8 @@ export function preferenceRoutes(deps: { store: InboxStore; budget: BodyBudget }
           push: push && muted !== true,
         })),
         quiet: quietHours,
+        timeZone,
       });
       return c.json(await current(user), 200);
     });
-}
-
-function isTimeZone(name: string): boolean {
-  try {
-    new Intl.DateTimeFormat("en", { timeZone: name });
-    // offsets such as +01:00 are none: they know no summer
-    return /^[A-Za-z]/.test(name);
-  } catch {
-    return false;
-  }
 }

@@ -76,6 +76,8 @@ export interface QuietHours {
 export interface Preferences {
   rules: Rule[];
   quiet: QuietHours | null;
+  /** Where the person lives, as far as they said; what recurs for them follows it. */
+  timeZone: string | null;
 }
 
 /** What one step of retention did. */
@@ -226,15 +228,17 @@ export function createInboxStore(database: Pick<Database, "query">): InboxStore 
     },
     async preferences(user) {
       const [row] = await named(
-        database.query<Preferences>((sql) => sql`select rules, quiet from tidings.preferences(${user})`),
+        database.query<Omit<Preferences, "timeZone"> & { time_zone: string | null }>((sql) =>
+          sql`select rules, quiet, time_zone from tidings.preferences(${user})`
+        ),
       );
-      return { rules: row!.rules, quiet: row!.quiet };
+      return { rules: row!.rules, quiet: row!.quiet, timeZone: row!.time_zone };
     },
-    async setPreferences(user, { rules, quiet }) {
+    async setPreferences(user, { rules, quiet, timeZone }) {
       await named(
         database.query((sql) =>
           sql`select tidings.set_preferences(${user}, ${JSON.stringify(rules)}::text::jsonb,
-          ${quiet === null ? null : JSON.stringify(quiet)}::text::jsonb)`
+          ${quiet === null ? null : JSON.stringify(quiet)}::text::jsonb, ${timeZone}::text)`
         ),
       );
     },

@@ -113,6 +113,9 @@ const REFUSALS: readonly Refusal[] = [
     [{ quietHours: { ...quiet, end: "22:00" } }, "quietHours.end"],
     [{ quietHours: { ...quiet, timeZone: "Mars/Olympus" } }, "quietHours.timeZone"],
     [{ quietHours: { ...quiet, timeZone: "+01:00" } }, "quietHours.timeZone"],
+    [{ timeZone: "Mars/Olympus" }, "timeZone"],
+    [{ timeZone: "+01:00" }, "timeZone"],
+    [{ timeZone: "x".repeat(101) }, "timeZone"],
     [{ quiet }, "quiet"],
   ].map(([body, field]) => ({
     call: "PUT /v1/preferences",

@@ -161,6 +161,7 @@ Deno.test("what is muted is neither delivered nor counted, until it is wanted ag
   assert.deepEqual(set.body, {
     rules: [{ scope: "type", name: "like", inApp: false, push: false }],
     quietHours: preferences.quietHours,
+    timeZone: null,
   });
   await tab.until(() => tab.count?.unread === 0);
   await database
@@ -175,11 +176,26 @@ Deno.test("what is muted is neither delivered nor counted, until it is wanted ag
       [{ rules: [{ scope: "type" }] }, "rules.0.name"],
       [{ quietHours: { start: "25:00", end: "07:00", timeZone: "UTC" } }, "quietHours.start"],
       [{ quietHours: { start: "21:00", end: "07:00", timeZone: "Mars/Olympus" } }, "quietHours.timeZone"],
+      [{ timeZone: "Mars/Olympus" }, "timeZone"],
     ] as const
   ) {
     const answer = await call(gateway, token, "PUT", "preferences", body);
     assert.deepEqual([answer.status, answer.body.errors?.[0]?.field], [400, field]);
   }
+});
+
+Deno.test("a person's time zone is kept without quiet hours and beside them, until preferences leave it out", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database);
+  const token = await gateway.token("ada");
+  const put = async (body: unknown) => (await call(gateway, token, "PUT", "preferences", body)).body;
+  const nothing = { rules: [], quietHours: null, timeZone: null };
+  const zone = { ...nothing, timeZone: "Asia/Seoul" };
+  assert.deepEqual(await put({ timeZone: "Asia/Seoul" }), zone);
+  assert.deepEqual((await call(gateway, token, "GET", "preferences")).body, zone);
+  const quietHours = { start: "22:00", end: "07:00", timeZone: "Europe/Berlin" };
+  assert.deepEqual(await put({ timeZone: "Asia/Seoul", quietHours }), { ...zone, quietHours });
+  assert.deepEqual(await put({ quietHours }), { ...nothing, quietHours });
 });
 
 Deno.test("whatever is sent, marked and followed, and whoever reconnects: the last count of each tab is a recount", async () => {

@@ -63,6 +63,7 @@ const BOUNDED: Record<string, string> = {
   digest: "a row for each rule",
   preference: "what a person chose",
   quiet_hours: "what a person chose",
+  time_zone: "what a person chose",
   signed_out: "a row for each person: tokens from before it are refused for as long as they may live",
   device: "50 for each person, and those that are gone go",
   fan_out: "work under way",

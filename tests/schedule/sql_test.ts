@@ -168,8 +168,22 @@ Deno.test("a schedule without a time zone follows the person's: moved when they 
   assert.equal(await at("Asia/Seoul"), "07:30:00");
   await live("America/New_York");
   assert.equal(await at("America/New_York"), "07:30:00");
+  await sql`select tidings.set_time_zone('1', 'Asia/Kathmandu')`;
+  assert.equal(await at("Asia/Kathmandu"), "07:30:00");
+  await live("Europe/Berlin");
+  assert.equal(await at("Asia/Kathmandu"), "07:30:00");
+  await sql`select tidings.set_time_zone('1', 'Asia/Tokyo')`;
+  assert.equal(await at("Asia/Tokyo"), "07:30:00");
+  await sql`select tidings.set_time_zone('1', null)`;
+  assert.equal(await at("Europe/Berlin"), "07:30:00");
   await sql`select tidings.set_quiet_hours('1', null, null, null)`;
   assert.equal(await at("UTC"), "07:30:00");
+  await sql`select tidings.set_time_zone('11', 'Asia/Tokyo')`;
+  assert.equal(await at("UTC"), "07:30:00");
+  await assert.rejects(
+    async () => await sql`select tidings.set_time_zone('1', 'Mars/Base')`,
+    /Cannot set time zone: timeZone: expected a name such as Europe\/Berlin, got 'Mars\/Base'/,
+  );
 });
 
 Deno.test("advance() sends what is as it was seen, once, whoever comes first", async () => {
