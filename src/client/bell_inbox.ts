@@ -6,7 +6,7 @@
  * @module
  */
 import type { InboxChange, MarkState } from "../protocol.ts";
-import type { InboxItem, InboxPage, InboxQuery, Marked } from "./mod.ts";
+import type { InboxItem, InboxPage, InboxQuery, Marked } from "./inbox.ts";
 
 /** Which part is shown. */
 export type Filter = "all" | "unread" | "archived";

@@ -10,7 +10,6 @@ import { type Transport, TRANSPORTS } from "./machine.ts";
 export interface KeyValueStore {
   getItem(key: string): string | null;
   setItem(key: string, value: string): void;
-  removeItem(key: string): void;
 }
 
 /** After so many milliseconds what was learnt about a network is forgotten. */
@@ -89,7 +88,6 @@ export function pageStore(): KeyValueStore {
   return {
     getItem: (key) => map.get(key) ?? null,
     setItem: (key, value) => void map.set(key, value),
-    removeItem: (key) => void map.delete(key),
   };
 }
 

@@ -15,7 +15,7 @@ export class TidingsClientError extends Error {
   readonly problem: Problem | undefined;
 
   constructor(code: string, message: string, options: { problem?: Problem; cause?: unknown } = {}) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    super(message, options);
     this.code = code;
     this.problem = options.problem;
   }

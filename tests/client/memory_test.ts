@@ -31,7 +31,6 @@ Deno.test("Memory goes on without a store that throws, and does not believe what
     setItem: () => {
       throw new DOMException("full", "QuotaExceededError");
     },
-    removeItem: () => {},
   };
   const memory = new Memory(broken, base, systemClock);
   assert.equal(memory.cursor("ann"), undefined);
