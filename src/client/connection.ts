@@ -5,64 +5,20 @@
  * cursor moves only after what lies before it was told; nothing is told after `close()`.
  * @module
  */
-import type { Chance, Clock } from "../clock.ts";
 import type { Item } from "../notification.ts";
-import {
-  type ClientFrame,
-  type InboxChange,
-  type InboxCount,
-  PATHS,
-  type Problem,
-  type ResetReason,
-  type ServerFrame,
-  type Welcome,
-} from "../protocol.ts";
-import type { Credentials } from "./credentials.ts";
+import { type ClientFrame, PATHS, type Problem, type ServerFrame, type Welcome } from "../protocol.ts";
+import { Bookmark } from "./bookmark.ts";
+import type { ConnectionOptions } from "./connection_options.ts";
 import { CALL, within } from "./deadline.ts";
 import { call } from "./http.ts";
-import type { Link, LinkEars, LinkTools } from "./link.ts";
+import type { Link, LinkEars } from "./link.ts";
 import { type Action, type Event, type Machine, machine, type State, type Transport } from "./machine.ts";
-import type { Memory, Recent } from "./memory.ts";
 import { problemOf, TidingsClientError } from "./problem.ts";
 import { Pulse } from "./pulse.ts";
 import { Requests } from "./requests.ts";
 import { step } from "./states.ts";
 import { openLink } from "./transports.ts";
-import type { World } from "./world.ts";
 
-/** What a connection tells. */
-export interface ConnectionEars {
-  items(items: Item[], cursor: string): void;
-  inbox(count: InboxCount, changes: InboxChange[] | undefined): void;
-  reset(reason: ResetReason): void;
-  changed(): void;
-  /** Every frame, as it travels. */
-  frame(direction: "in" | "out", transport: Transport, frame: ServerFrame | ClientFrame): void;
-}
-
-/** What a connection needs. */
-export interface ConnectionOptions {
-  base: URL;
-  credentials: Credentials;
-  /** The name under which the cursor is kept. */
-  user: string;
-  since: string | undefined;
-  topics: Iterable<string>;
-  transports: readonly Transport[];
-  memory: Memory;
-  /** What was told already, by this connection or by one before it. */
-  recent: Recent;
-  tools: LinkTools;
-  clock: Clock;
-  chance: Chance;
-  world: World;
-  /** Whether somebody looks at any page of this connection. @default nobody does */
-  visible?: () => boolean;
-  ears: ConnectionEars;
-}
-
-/** Milliseconds between two looks at whether to store and acknowledge the cursor. */
-const SETTLE = 200;
 /** Milliseconds until a call that failed for no reason of its own is tried again, at most. */
 const AGAIN = 1_000;
 /** A link that cannot be asked for a sign of life, and was silent for so many milliseconds, is opened anew. */
@@ -72,7 +28,7 @@ const SILENT = 15_000;
 export class Connection {
   readonly #o: ConnectionOptions;
   #machine: Machine;
-  #cursor: string | undefined;
+  readonly #bookmark: Bookmark;
   readonly #topics: Set<string>;
   readonly #requests: Requests;
   readonly #pulse: Pulse;
@@ -83,17 +39,13 @@ export class Connection {
   #probe: Link | null = null;
   /** What the probe was welcomed with. */
   #probed: Partial<Welcome> = {};
-  readonly #cancel: Record<"timer" | "renewal" | "settle", () => void> = {
-    timer: () => {},
-    renewal: () => {},
-    settle: () => {},
-  };
-  #settling = false;
+  #cancelTimer = () => {};
+  #cancelRenewal = () => {};
   #unwatch = () => {};
 
   constructor(options: ConnectionOptions) {
     this.#o = options;
-    this.#cursor = options.since;
+    this.#bookmark = new Bookmark(options.clock, options.since, (cursor) => this.#keep(cursor));
     this.#topics = new Set(options.topics);
     this.#requests = new Requests(options.clock);
     this.#pulse = new Pulse(options.clock, () => this.#on({ type: "mute" }));
@@ -111,7 +63,7 @@ export class Connection {
   }
 
   get cursor(): string | undefined {
-    return this.#cursor;
+    return this.#bookmark.cursor;
   }
 
   /** What the gateway said when this session began. */
@@ -135,7 +87,7 @@ export class Connection {
       shown: () => this.look(),
       hidden: () => {},
       woke: () => this.#on({ type: "woke" }),
-      leaving: () => this.#settle(),
+      leaving: () => this.#bookmark.settle(),
     });
     this.#on({ type: "open" });
   }
@@ -149,7 +101,7 @@ export class Connection {
     this.#on({ type: "shown" });
     this.#check();
     // what came while nobody looked is seen now
-    if (this.#cursor !== undefined) this.#move(this.#cursor);
+    this.#bookmark.move(this.cursor);
   }
 
   #check(): void {
@@ -177,7 +129,10 @@ export class Connection {
         this.#whenLive(act),
       );
       try {
-        await this.#join(act, topics, since);
+        const tell = await this.#join(act, topics, since);
+        // closed meanwhile: nothing is told, and waiting for the next connection says so
+        if (this.state === "closed") continue;
+        tell();
         added.forEach((topic) => this.#topics.add(topic));
         // a link that was opened before does not bring them
         if (!this.talks || this.#probe !== null) this.#on({ type: "renew" });
@@ -190,11 +145,13 @@ export class Connection {
     }
   }
 
-  async #join(act: string, topics: readonly string[], since: string | undefined): Promise<void> {
+  /** Asks for topics; resolves to what tells what came of it. */
+  async #join(act: string, topics: readonly string[], since: string | undefined): Promise<() => void> {
     const wanted = since === undefined ? {} : { since };
     try {
       if (this.talks) {
-        return void await this.request(act, { op: "subscribe", topics: [...topics], ...wanted });
+        await this.request(act, { op: "subscribe", topics: [...topics], ...wanted });
+        return () => {};
       }
       // asked beside the feed, which a refusal would end; its answer is also what these topics have since then
       const query = { since: "now", ...wanted, topics: topics.join(), wait: 0 };
@@ -205,11 +162,11 @@ export class Connection {
         PATHS.feed,
         query,
       ) as { items: Item[] };
-      if (since !== undefined && this.#cursor !== undefined) this.#items(items, this.#cursor);
+      return () => since !== undefined && this.cursor !== undefined && this.#items(items, this.cursor);
     } catch (error) {
       if ((error as TidingsClientError).code !== "cursor_reset") throw error;
       // subscribed nevertheless, from here on
-      this.#o.ears.reset("unknown");
+      return () => this.#o.ears.reset("unknown");
     }
   }
 
@@ -262,10 +219,8 @@ export class Connection {
     });
     this.#machine = machine;
     if (timer !== undefined) {
-      this.#cancel.timer();
-      this.#cancel.timer = timer === null
-        ? () => {}
-        : clock.after(timer, () => this.#on({ type: "elapsed" }));
+      this.#cancelTimer();
+      this.#cancelTimer = timer === null ? () => {} : clock.after(timer, () => this.#on({ type: "elapsed" }));
     }
     for (const action of actions) this.#do(action);
     if (machine.state === before.state && machine.index === before.index) return;
@@ -306,11 +261,10 @@ export class Connection {
         return this.#o.memory.keepTransport(this.#o.world.network(), action.transport, action.probes);
       case "end":
         this.#problem = action.problem;
-        this.#settle();
+        this.#bookmark.settle();
         this.#drop();
         this.#dropProbe();
         this.#unwatch();
-        for (const cancel of Object.values(this.#cancel)) cancel();
     }
   }
 
@@ -330,7 +284,7 @@ export class Connection {
 
   #open(transport: Transport, welcomed: LinkEars["welcomed"]): Link {
     const { base, credentials, tools, ears } = this.#o;
-    const request = { base, since: this.#cursor, topics: [...this.#topics] };
+    const request = { base, since: this.cursor, topics: [...this.#topics] };
     const link: Link = openLink(
       transport,
       request,
@@ -353,7 +307,7 @@ export class Connection {
 
   #greet(welcome: Partial<Welcome>): void {
     this.#welcome = { ...this.#welcome, ...welcome };
-    if (this.#cursor === undefined && welcome.cursor !== undefined) this.#move(welcome.cursor);
+    if (this.cursor === undefined) this.#bookmark.move(welcome.cursor);
     if (welcome.inbox !== undefined) this.#o.ears.inbox(welcome.inbox, undefined);
     this.#pulse.watch(this.#link);
     this.#renewInTime();
@@ -364,11 +318,11 @@ export class Connection {
       case "items":
         return this.#items(frame.items, frame.cursor);
       case "cursor":
-        return this.#move(frame.cursor);
+        return this.#bookmark.move(frame.cursor);
       case "inbox":
         return this.#o.ears.inbox({ unread: frame.unread, unseen: frame.unseen }, frame.changes);
       case "reset":
-        this.#move(frame.cursor);
+        this.#bookmark.move(frame.cursor);
         return this.#o.ears.reset(frame.reason);
       case "reconnect":
         return this.#on({ type: "again", within: frame.after * 1000 });
@@ -381,31 +335,20 @@ export class Connection {
   #items(items: Item[], cursor: string): void {
     const news = items.filter((item) => this.#o.recent.add(item.id));
     if (news.length > 0) this.#o.ears.items(news, cursor);
-    this.#move(cursor);
-  }
-
-  #move(cursor: string): void {
-    if (cursor === "" || cursor === undefined) return;
-    this.#cursor = cursor;
-    if (this.#settling) return;
-    this.#settling = true;
-    this.#cancel.settle = this.#o.clock.after(SETTLE, () => this.#settle());
+    this.#bookmark.move(cursor);
   }
 
   /** Stores the cursor, and tells the gateway how far it was heard. */
-  #settle(): void {
-    if (!this.#settling || this.#cursor === undefined) return;
-    this.#cancel.settle();
-    this.#settling = false;
-    this.#o.memory.keepCursor(this.#o.user, this.#cursor);
+  #keep(cursor: string): void {
+    this.#o.memory.keepCursor(this.#o.user, cursor);
     if (!this.talks) return;
     const visible = this.#o.visible?.() === true;
-    this.#send({ op: "ack", cursor: this.#cursor, ...(visible ? { visible } : {}) });
+    this.#send({ op: "ack", cursor, ...(visible ? { visible } : {}) });
   }
 
   #renewInTime(): void {
-    this.#cancel.renewal();
-    this.#cancel.renewal = this.#o.credentials.whenDue(() => void this.#renew());
+    this.#cancelRenewal();
+    this.#cancelRenewal = this.#o.credentials.whenDue(() => void this.#renew());
   }
 
   /** A fresh token before the old one expires; the feed does not stop for it where it can be told. */
@@ -420,7 +363,7 @@ export class Connection {
       // not now: ask again soon, and when it is too late the gateway says `expired`
       if (this.#link !== link || link === null) return;
       const { clock, chance } = this.#o;
-      this.#cancel.renewal = clock.after(1_000 + chance() * 4_000, () => void this.#renew());
+      this.#cancelRenewal = clock.after(1_000 + chance() * 4_000, () => void this.#renew());
       return;
     }
     if (this.#link === link) this.#renewInTime();
@@ -435,7 +378,7 @@ export class Connection {
     this.#link = null;
     link?.close();
     this.#pulse.watch(null);
-    this.#cancel.renewal();
+    this.#cancelRenewal();
     this.#requests.lost();
   }
 

@@ -10,7 +10,8 @@
 import type { Clock } from "../clock.ts";
 import type { Item } from "../notification.ts";
 import type { InboxChange, InboxCount, ResetReason } from "../protocol.ts";
-import type { Connection, ConnectionEars } from "./connection.ts";
+import type { Connection } from "./connection.ts";
+import type { ConnectionEars } from "./connection_options.ts";
 import { CALL, within } from "./deadline.ts";
 import type { Recent } from "./memory.ts";
 import { TidingsClientError } from "./problem.ts";

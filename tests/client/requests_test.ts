@@ -34,6 +34,40 @@ shows(
   },
 );
 
+for (const [since, brings] of [["earliest", "items"], ["gone", "a reset"]] as const) {
+  shows(`${brings} that an answer to subscribe() brings after close() is told to nobody`, async (gateway) => {
+    const asked = Promise.withResolvers<void>();
+    const closed = Promise.withResolvers<void>();
+    const told = new Told(gateway, {
+      transports: ["sse"],
+      fetch: async (input, init) => {
+        const { searchParams } = new URL(String(input));
+        if (searchParams.get("topics") !== "climb:1") return await fetch(input, init);
+        const response = since === "gone" ? cursorReset() : await fetch(input, init);
+        asked.resolve();
+        await closed.promise;
+        return response;
+      },
+    });
+    await told.live("sse");
+    gateway.send({ topic: "climb:1" });
+    const joined = told.client.subscribe("climb:1", since);
+    await asked.promise;
+    told.client.close();
+    closed.resolve();
+    await assert.rejects(joined, { code: "closed" });
+    assert.deepEqual([told.ids(), told.resets], [[], []]);
+  });
+}
+
+function cursorReset(): Response {
+  const problem = { type: "urn:x", title: "Gone", status: 409, code: "cursor_reset", cursor: "s-0" };
+  return new Response(JSON.stringify(problem), {
+    status: 409,
+    headers: { "content-type": "application/json" },
+  });
+}
+
 shows("no call waits for ever: each ends with an error that says why", async (gateway) => {
   const clock = manualClock();
   const world = fakeWorld();
