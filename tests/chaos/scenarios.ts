@@ -4,13 +4,7 @@
  * @module
  */
 import assert from "node:assert/strict";
-import {
-  assertWhole,
-  check,
-  type CheckOptions,
-  type CheckReport,
-  type Progress,
-} from "../helpers/checker.ts";
+import { assertWhole, check, type CheckOptions, type CheckReport } from "../helpers/checker.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 import { Fleet } from "../helpers/fleet.ts";
 import { startGateway } from "../helpers/gateway.ts";
@@ -25,48 +19,35 @@ export interface Size extends Pick<CheckOptions, "seed" | "writers" | "transacti
 const BETWEEN = 40;
 
 /** Every connection of every gateway is terminated, again and again: the pool's, and the listener's. */
-export async function terminateConnections({ rounds, ...size }: Size): Promise<CheckReport> {
+export async function terminateConnections(size: Size): Promise<CheckReport> {
   await using database = await testDatabase();
   await using one = await startGateway(database);
   await using two = await startGateway(database);
   let terminated = 0;
-  const report = await check({
-    ...size,
-    database,
-    gateways: () => [one.url, two.url],
-    during: (progress) =>
-      repeat(rounds, progress, async () => {
-        const ended = await database.sql`
-          select pg_terminate_backend(pid) from pg_stat_activity
-          where datname = current_database() and application_name like 'tidings%'`;
-        assert.ok(ended.some((row) => row.pg_terminate_backend), "there were connections to terminate");
-        terminated += ended.length;
-      }),
+  const report = await troubled(size, database, () => [one.url, two.url], async () => {
+    const ended = await database.sql`
+      select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name like 'tidings%'`;
+    assert.ok(ended.some((row) => row.pg_terminate_backend), "there were connections to terminate");
+    terminated += ended.length;
   });
-  assert.ok(terminated >= 4 * rounds, "the pools and the listeners were hit");
-  return checked(report);
+  assert.ok(terminated >= 4 * size.rounds, "the pools and the listeners were hit");
+  return report;
 }
 
 /** PostgreSQL is stopped, or crashes, and is started again. */
-export async function restartDatabase({ rounds, ...size }: Size): Promise<CheckReport> {
+export async function restartDatabase(size: Size): Promise<CheckReport> {
   await using server = await testCluster();
   const database = { url: server.url() };
   await using one = await startGateway(database);
   await using two = await startGateway(database);
-  let crashes = 0;
-  const report = await check({
-    ...size,
-    database,
-    gateways: () => [one.url, two.url],
-    during: (progress) =>
-      repeat(rounds, progress, async () => {
-        if (crashes++ % 2 === 0) await server.crash();
-        else await server.stop();
-        await server.start();
-      }),
+  const report = await troubled(size, database, () => [one.url, two.url], async (round) => {
+    if (round % 2 === 0) await server.crash();
+    else await server.stop();
+    await server.start();
   });
   assert.ok(report.failures > 0, "the writers noticed");
-  return checked(report);
+  return report;
 }
 
 /** Gateways are killed; others take their place. */
@@ -91,33 +72,33 @@ export async function rollingRestart(size: Size): Promise<CheckReport> {
 
 /** Two gateways as processes of their own, one after the other replaced. */
 async function replaceInTurn(
-  { rounds, ...size }: Size,
+  size: Size,
   replace: (fleet: Fleet, index: number) => Promise<void>,
 ): Promise<CheckReport> {
   await using database = await testDatabase();
   await using fleet = await Fleet.start(database.url, 2);
+  return await troubled(size, database, () => fleet.urls, (round) => replace(fleet, round % 2));
+}
+
+/** Checks under load, with the trouble again and again; throws unless the checker is content. */
+async function troubled(
+  { rounds, ...size }: Size,
+  database: { url: string },
+  gateways: () => readonly string[],
+  trouble: (round: number) => Promise<void>,
+): Promise<CheckReport> {
   const report = await check({
     ...size,
     database,
-    gateways: () => fleet.urls,
-    during: (progress) => repeat(rounds, progress, (round) => replace(fleet, round % 2)),
+    gateways,
+    async during(progress) {
+      for (let round = 0; round < rounds; round++) {
+        await progress.more(BETWEEN);
+        await trouble(round);
+      }
+      await progress.more(BETWEEN);
+    },
   });
-  return checked(report);
-}
-
-async function repeat(
-  rounds: number,
-  progress: Progress,
-  trouble: (round: number) => Promise<void>,
-): Promise<void> {
-  for (let round = 0; round < rounds; round++) {
-    await progress.more(BETWEEN);
-    await trouble(round);
-  }
-  await progress.more(BETWEEN);
-}
-
-function checked(report: CheckReport): CheckReport {
   assertWhole(report);
   assert.ok(report.deliveries > 500, JSON.stringify(report));
   return report;
