@@ -7,6 +7,7 @@ import type { Sql } from "postgres";
 import { mint } from "../../src/auth/token.ts";
 import { systemClock } from "../../src/clock.ts";
 import type { InboxCount } from "../../src/protocol.ts";
+import { ask } from "../helpers/ask.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway, TEST_SECRET } from "../helpers/gateway.ts";
 import { pick, random } from "../helpers/random.ts";
@@ -34,7 +35,10 @@ export function inboxConformance({ name, test, open }: Suite): void {
     const tab = await openWebSocket({ url: other.url, token });
     assert.equal((await tab.ask({ op: "mark", ids: [ids[0]!], state: "seen" })).op, "ok");
     for (const client of clients) await counts(client, { unread: 3, unseen: 2 });
-    assert.equal((await mark(one.url, token, { before: ids[1], state: "read" })).status, 200);
+    assert.equal(
+      (await ask(one, token, "POST /v1/inbox/mark", { before: ids[1], state: "read" })).status,
+      200,
+    );
     await send(sql, "all", "d");
     for (const client of clients) {
       await counts(client, { unread: 2, unseen: 2 });
@@ -48,7 +52,10 @@ export function inboxConformance({ name, test, open }: Suite): void {
         `marked after "d": ${JSON.stringify(client.heard)}`,
       );
     }
-    assert.equal((await mark(other.url, token, { all: true, state: "archived" })).status, 200);
+    assert.equal(
+      (await ask(other, token, "POST /v1/inbox/mark", { all: true, state: "archived" })).status,
+      200,
+    );
     assert.equal((await tab.ask({ op: "mark", ids: [ids[2]!], state: "unread" })).op, "ok");
     for (const client of [...clients, tab]) {
       await counts(client, { unread: 1, unseen: 0 });
@@ -75,12 +82,15 @@ export function inboxConformance({ name, test, open }: Suite): void {
       } else if (choice < 0.7) {
         const state = pick(["seen", "read", "unread", "archived"], chance());
         const what = chance() < 0.2 || sent.length === 0 ? { all: true } : { ids: [pick(sent, chance())] };
-        assert.equal((await mark(pick(urls, chance()), token, { ...what, state })).status, 200);
+        assert.equal(
+          (await ask({ url: pick(urls, chance()) }, token, "POST /v1/inbox/mark", { ...what, state })).status,
+          200,
+        );
       } else if (choice < 0.85) {
-        const url = `${pick(urls, chance())}/v1/subscriptions/${pick(["climb:1", "climb:2"], chance())}`;
+        const url = pick(urls, chance());
+        const topic = pick(["climb:1", "climb:2"], chance());
         const method = chance() < 0.6 ? "PUT" : "DELETE";
-        const response = await fetch(url, { method, headers: { authorization: `Bearer ${token}` } });
-        assert.equal(response.status, 204);
+        assert.equal((await ask({ url }, token, `${method} /v1/subscriptions/${topic}`)).status, 204);
       } else if (choice < 0.92) {
         await sql`select tidings.prefer('ann', 'type', 'like', ${chance() < 0.5}, true)`;
       } else {
@@ -164,14 +174,4 @@ function counts(client: Client, { unread, unseen }: InboxCount): Promise<void> {
 async function send(sql: Sql, topic: string, title: string, type = "notification"): Promise<string> {
   const [row] = await sql<{ id: string }[]>`select tidings.send(${topic}, ${title}, type => ${type}) as id`;
   return row!.id;
-}
-
-async function mark(url: string, token: string, body: unknown): Promise<Response> {
-  const response = await fetch(`${url}/v1/inbox/mark`, {
-    method: "POST",
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    body: JSON.stringify(body),
-  });
-  await response.text();
-  return response;
 }

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
 import type postgres from "postgres";
+import { ask } from "../helpers/ask.ts";
 import { testDatabase } from "../helpers/database.ts";
-import { startGateway, type TestGateway } from "../helpers/gateway.ts";
+import { startGateway } from "../helpers/gateway.ts";
 import { Listener } from "./listener.ts";
 
 async function recount(sql: postgres.Sql, user: string): Promise<{ unread: number; unseen: number }> {
@@ -10,15 +11,6 @@ async function recount(sql: postgres.Sql, user: string): Promise<{ unread: numbe
     select unread, unseen from tidings.inbox_count(${user})`;
   return { unread: row!.unread, unseen: row!.unseen };
 }
-
-const call = async (gateway: TestGateway, token: string, method: string, path: string, body?: unknown) => {
-  const response = await fetch(`${gateway.url}/v1/${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  return { status: response.status, body: response.status === 204 ? undefined : await response.json() };
-};
 
 Deno.test("what one tab marks every tab shows, on any instance, in its place among the items", async () => {
   await using database = await testDatabase();
@@ -42,7 +34,7 @@ Deno.test("what one tab marks every tab shows, on any instance, in its place amo
       inbox: { unread: 0, unseen: 0, changes: [{ ids: [first!.id], state: "read" }] },
     });
   }
-  assert.equal((await call(other, token, "POST", "inbox/mark", { all: true, state: "read" })).status, 200);
+  assert.equal((await ask(other, token, "POST /v1/inbox/mark", { all: true, state: "read" })).status, 200);
   for (const tab of [here, there]) {
     await tab.until(() => tab.count?.unread === 0);
     assert.deepEqual(tab.events.at(-1)?.changes, [{ all: true, state: "read" }]);
@@ -58,7 +50,7 @@ Deno.test("a mark of somebody else's notification is refused as if it did not ex
   for (const id of [sent!.id, "424242"]) {
     const answer = await tab.ask({ op: "mark", ids: [id], state: "read" });
     assert.equal(answer.op === "error" && answer.problem.code, "not_found");
-    const { status, body } = await call(gateway, token, "POST", "inbox/mark", { ids: [id], state: "read" });
+    const { status, body } = await ask(gateway, token, "POST /v1/inbox/mark", { ids: [id], state: "read" });
     assert.deepEqual([status, body.code, body.detail], [
       404,
       "not_found",
@@ -73,25 +65,25 @@ Deno.test("following and unfollowing take effect on open sessions without reconn
   const token = await gateway.token("ada", { subscribe: ["climb:**"] });
   await database.sql`select tidings.send('climb:1', 'before')`;
   await using tab = await Listener.open(gateway.url, token);
-  assert.equal((await call(gateway, token, "PUT", "subscriptions/climb:1")).status, 204);
-  assert.equal((await call(gateway, token, "PUT", "subscriptions/climb:1")).status, 204);
+  assert.equal((await ask(gateway, token, "PUT /v1/subscriptions/climb:1")).status, 204);
+  assert.equal((await ask(gateway, token, "PUT /v1/subscriptions/climb:1")).status, 204);
   await database.sql`select tidings.send('climb:1', 'followed')`;
   await tab.until(() => tab.items.length === 1 && tab.count?.unread === 1);
-  const list = await call(gateway, token, "GET", "subscriptions");
+  const list = await ask(gateway, token, "GET /v1/subscriptions");
   assert.deepEqual(list.body.subscriptions.map((one: { topic: string }) => one.topic), ["climb:1"]);
-  assert.equal((await call(gateway, token, "DELETE", "subscriptions/climb:1")).status, 204);
+  assert.equal((await ask(gateway, token, "DELETE /v1/subscriptions/climb:1")).status, 204);
   await database.sql`select tidings.send('climb:1', 'after')`;
   await database.sql`select tidings.send('user:ada', 'end')`;
   await tab.until(() => tab.items.some(({ title }) => title === "end"));
   assert.deepEqual(tab.items.map(({ title }) => title), ["followed", "end"]);
   await tab.until(() => tab.count?.unread === 2);
-  const { body } = await call(gateway, token, "GET", "inbox");
+  const { body } = await ask(gateway, token, "GET /v1/inbox");
   assert.deepEqual(body.items.map((item: { title: string; state: string }) => [item.title, item.state]), [
     ["end", "unseen"],
     ["followed", "unseen"],
   ]);
-  assert.equal((await call(gateway, token, "PUT", "subscriptions/gym:1")).body.code, "forbidden");
-  assert.equal((await call(gateway, token, "PUT", "subscriptions/all")).body.code, "invalid_request");
+  assert.equal((await ask(gateway, token, "PUT /v1/subscriptions/gym:1")).body.code, "forbidden");
+  assert.equal((await ask(gateway, token, "PUT /v1/subscriptions/all")).body.code, "invalid_request");
 });
 
 Deno.test("a right withdrawn takes effect on open sessions at once, and a policy can grant and refuse", async () => {
@@ -105,12 +97,12 @@ Deno.test("a right withdrawn takes effect on open sessions at once, and a policy
         select from public.member m where m.user_id = may_subscribe.user_id and m.topic = may_subscribe.topic) end $$`;
   await sql`insert into public.member values ('ada', 'gym:1'), ('ada', 'gym:2')`;
   const token = await gateway.token("ada", { subscribe: ["open:*", "gym:3"] });
-  const refused = await call(gateway, token, "PUT", "subscriptions/gym:3");
+  const refused = await ask(gateway, token, "PUT /v1/subscriptions/gym:3");
   assert.deepEqual([refused.status, refused.body.errors[0].message], [
     403,
     '"gym:3" is refused by the application\'s policy',
   ]);
-  assert.equal((await call(gateway, token, "PUT", "subscriptions/gym:1")).status, 204);
+  assert.equal((await ask(gateway, token, "PUT /v1/subscriptions/gym:1")).status, 204);
   await using tab = await Listener.open(gateway.url, token, "?topics=gym:2,open:1");
   assert.deepEqual([...tab.topics].sort(), ["all", "gym:1", "gym:2", "open:1", "user:ada"]);
   await sql`delete from public.member where user_id = 'ada'`;
@@ -121,7 +113,7 @@ Deno.test("a right withdrawn takes effect on open sessions at once, and a policy
   assert.deepEqual(tab.items.map(({ title }) => title), ["still hers"]);
   const answer = await tab.ask({ op: "subscribe", topics: ["gym:1"] });
   assert.equal(answer.op === "error" && answer.problem.code, "forbidden");
-  assert.deepEqual((await call(gateway, token, "GET", "subscriptions")).body, { subscriptions: [] });
+  assert.deepEqual((await ask(gateway, token, "GET /v1/subscriptions")).body, { subscriptions: [] });
 });
 
 Deno.test("who is signed out is cut off everywhere, and a token from before opens nothing", async () => {
@@ -157,7 +149,7 @@ Deno.test("what is muted is neither delivered nor counted, until it is wanted ag
     rules: [{ scope: "type", name: "like", muted: true }],
     quietHours: { start: "22:00", end: "07:00", timeZone: "Asia/Seoul" },
   };
-  const set = await call(gateway, token, "PUT", "preferences", preferences);
+  const set = await ask(gateway, token, "PUT /v1/preferences", preferences);
   assert.deepEqual(set.body, {
     rules: [{ scope: "type", name: "like", inApp: false, push: false }],
     quietHours: preferences.quietHours,
@@ -168,7 +160,7 @@ Deno.test("what is muted is neither delivered nor counted, until it is wanted ag
     .sql`select tidings.send('user:ada', 'muted', type => 'like'), tidings.send('user:ada', 'wanted', type => 'match')`;
   await tab.until(() => tab.items.some(({ title }) => title === "wanted") && tab.count?.unread === 1);
   assert.ok(!tab.items.some(({ title }) => title === "muted"));
-  await call(gateway, token, "PUT", "preferences", { rules: [] });
+  await ask(gateway, token, "PUT /v1/preferences", { rules: [] });
   await tab.until(() => tab.count?.unread === 3);
   for (
     const [body, field] of [
@@ -179,7 +171,7 @@ Deno.test("what is muted is neither delivered nor counted, until it is wanted ag
       [{ timeZone: "Mars/Olympus" }, "timeZone"],
     ] as const
   ) {
-    const answer = await call(gateway, token, "PUT", "preferences", body);
+    const answer = await ask(gateway, token, "PUT /v1/preferences", body);
     assert.deepEqual([answer.status, answer.body.errors?.[0]?.field], [400, field]);
   }
 });
@@ -188,11 +180,11 @@ Deno.test("a person's time zone is kept without quiet hours and beside them, unt
   await using database = await testDatabase();
   await using gateway = await startGateway(database);
   const token = await gateway.token("ada");
-  const put = async (body: unknown) => (await call(gateway, token, "PUT", "preferences", body)).body;
+  const put = async (body: unknown) => (await ask(gateway, token, "PUT /v1/preferences", body)).body;
   const nothing = { rules: [], quietHours: null, timeZone: null };
   const zone = { ...nothing, timeZone: "Asia/Seoul" };
   assert.deepEqual(await put({ timeZone: "Asia/Seoul" }), zone);
-  assert.deepEqual((await call(gateway, token, "GET", "preferences")).body, zone);
+  assert.deepEqual((await ask(gateway, token, "GET /v1/preferences")).body, zone);
   const quietHours = { start: "22:00", end: "07:00", timeZone: "Europe/Berlin" };
   assert.deepEqual(await put({ timeZone: "Asia/Seoul", quietHours }), { ...zone, quietHours });
   assert.deepEqual(await put({ quietHours }), { ...nothing, quietHours });

@@ -3,6 +3,7 @@ import { Webhook } from "standardwebhooks";
 import WebSocket from "ws";
 import type { PushPayload } from "../../src/protocol.ts";
 import { makeVapidKeys } from "../../src/push/vapid.ts";
+import { ask } from "../helpers/ask.ts";
 import { type TestDatabase, testDatabase } from "../helpers/database.ts";
 import { startGateway, type TestGateway } from "../helpers/gateway.ts";
 import { decrypt, makeReceiver, type Receiver, subscriptionKeys } from "./decrypt.ts";
@@ -32,17 +33,6 @@ function pushes(name: string, run: (scene: Scene) => Promise<void>): void {
     });
     await run({ database, service, gateway, arrived: service.next() });
   });
-}
-
-async function ask(gateway: TestGateway, token: string, call: string, body?: unknown) {
-  const [method = "", path = ""] = call.split(" ");
-  const response = await fetch(`${gateway.url}${path}`, {
-    method,
-    headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  return { status: response.status, body: text === "" ? undefined : JSON.parse(text) };
 }
 
 /** Registers a browser at the push service; what it will receive with, and the gateway's answer. */

@@ -4,17 +4,13 @@ import { longpoll } from "../conformance/longpoll.ts";
 import { sse } from "../conformance/sse.ts";
 import { stomp } from "../conformance/stomp.ts";
 import { openWebSocket, websocket } from "../conformance/websocket.ts";
+import { ask } from "../helpers/ask.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway, type TestGateway } from "../helpers/gateway.ts";
 import { RawStomp, stompUrl } from "../helpers/stomp.ts";
 
 const env = { TIDINGS_PRESENCE: "on" };
 const ROOM = { subscribe: ["room:*"], publish: ["room:*"] };
-
-async function ask(gateway: TestGateway, path: string, token: string) {
-  const response = await fetch(gateway.url + path, { headers: { authorization: `Bearer ${token}` } });
-  return { status: response.status, body: await response.json() };
-}
 
 Deno.test("who watches a topic hears who joins and leaves it, on another gateway and another transport too", async () => {
   await using database = await testDatabase();
@@ -36,7 +32,7 @@ Deno.test("who watches a topic hears who joins and leaves it, on another gateway
   const told = () =>
     watcher.received.map(({ item }) => `${item.type} ${(item.data as { user: string }).user}`);
   await watcher.until("kim's join", () => told().includes("tidings.join kim"));
-  const { body } = await ask(one, "/v1/topics/room:1/presence", await one.token("ann", ROOM));
+  const { body } = await ask(one, await one.token("ann", ROOM), "GET /v1/topics/room:1/presence");
   assert.deepEqual([body.count, body.people.map((person: { user: string }) => person.user)], [3, [
     "ann",
     "bob",
@@ -66,7 +62,7 @@ Deno.test("every transport watches: own coming, who joins, who leaves, each once
   await using other = await startGateway(database, { env: { ...env, TIDINGS_PRESENCE_GRACE: "1s" } });
   const room = { topics: ["room:1"] };
   const people = async () => {
-    const { body } = await ask(one, "/v1/topics/room:1/presence", await one.token("judge", ROOM));
+    const { body } = await ask(one, await one.token("judge", ROOM), "GET /v1/topics/room:1/presence");
     return body.people.map((person: { user: string }) => person.user).join();
   };
   const until = async (expected: string) => {
@@ -119,7 +115,7 @@ Deno.test("presence on a feed is true or false, names what to watch, and is refu
     [without, "?presence=true&topics=room:1&wait=1"],
   ];
   for (const [asked, query] of cases) {
-    const { status, body } = await ask(asked, `/v1/feed${query}`, token);
+    const { status, body } = await ask(asked, token, `GET /v1/feed${query}`);
     assert.deepEqual([status, body.code, body.errors[0].field], [400, "invalid_request", "presence"], query);
   }
   for (const headers of [{ presence: "yes" }, { presence: "true", destination: "/user/queue/x" }]) {
@@ -127,7 +123,7 @@ Deno.test("presence on a feed is true or false, names what to watch, and is refu
     client.send("SUBSCRIBE", { id: "a", destination: "/topic/room.1", ...headers });
     assert.equal(JSON.parse((await client.frames.next()).body).errors[0].field, "presence");
   }
-  const elsewhere = await ask(gateway, "/v1/feed?presence=true&topics=other&wait=1", token);
+  const elsewhere = await ask(gateway, token, "GET /v1/feed?presence=true&topics=other&wait=1");
   assert.deepEqual([elsewhere.status, elsewhere.body.code], [403, "forbidden"]);
 });
 
@@ -178,20 +174,20 @@ Deno.test("who is here is told to whoever may subscribe, to others not; only the
     { topic: "room:2", user: "ann" },
     true,
   ]);
-  const counted = await ask(gateway, "/v1/topics/all/presence?count=true", token);
+  const counted = await ask(gateway, token, "GET /v1/topics/all/presence?count=true");
   assert.deepEqual(counted, { status: 200, body: { topic: "all", count: 1 } });
-  const { body } = await ask(gateway, "/v1/topics/user:ann/presence", token);
+  const { body } = await ask(gateway, token, "GET /v1/topics/user:ann/presence");
   assert.match(body.people[0].since, /^\d{4}-\d\d-\d\dT/);
-  assert.equal((await ask(gateway, "/v1/topics/user:bob/presence", token)).status, 403);
+  assert.equal((await ask(gateway, token, "GET /v1/topics/user:bob/presence")).status, 403);
   // in a topic with very many people only their number is told
   await database
     .sql`insert into tidings.presence (topic, user_id) select 'room:2', 'u' || n from generate_series(1, 1000) n`;
-  assert.deepEqual((await ask(gateway, "/v1/topics/room:2/presence", token)).body, {
+  assert.deepEqual((await ask(gateway, token, "GET /v1/topics/room:2/presence")).body, {
     topic: "room:2",
     count: 1_001,
   });
-  assert.equal((await ask(gateway, "/v1/topics/a%20b/presence", token)).status, 400);
-  assert.equal((await ask(gateway, "/v1/topics/all/presence?count=x", token)).status, 400);
+  assert.equal((await ask(gateway, token, "GET /v1/topics/a%20b/presence")).status, 400);
+  assert.equal((await ask(gateway, token, "GET /v1/topics/all/presence?count=x")).status, 400);
   await ann.cut();
 });
 
