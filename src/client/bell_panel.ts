@@ -11,7 +11,7 @@ import type { BellInbox, Filter } from "./bell_inbox.ts";
 import { safeLink } from "./bell_link.ts";
 import type { BellTexts } from "./bell_texts.ts";
 import type { Toast } from "./bell_toasts.ts";
-import { bar, ICONS, timeOf } from "./bell_view.ts";
+import { bar, ICONS, timeOf, written } from "./bell_view.ts";
 import type { InboxItem, Item } from "./mod.ts";
 
 /** The states that are told apart on the screen. */
@@ -132,7 +132,7 @@ function contentOf(item: Item, acts: BellActs, before = ""): TemplateResult {
   const href = safeLink(item.link, document.baseURI);
   const title = html`
     ${before === "" ? nothing : html`<span class="away">${before}: </span>`}<span
-      class="title" part="title"><bdi>${item.title ?? item.body ?? item.type}</bdi></span>
+      class="title" part="title">${written(item.title ?? item.body ?? item.type)}</span>
   `;
   const open = (event: Event) => acts.follow(event, item);
   return html`
@@ -140,7 +140,7 @@ function contentOf(item: Item, acts: BellActs, before = ""): TemplateResult {
       ? html`<button class="open" @click=${open}>${title}</button>`
       : html`<a class="open" href=${href} rel="noopener" @click=${open}>${title}</a>`}
     ${item.title !== undefined && item.body
-      ? html`<p class="body" part="body"><bdi>${item.body}</bdi></p>`
+      ? html`<p class="body" part="body">${written(item.body)}</p>`
       : nothing}
   `;
 }

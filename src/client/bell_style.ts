@@ -40,6 +40,10 @@ const bell = css`
   :host([hidden]) {
     display: none;
   }
+  :host(:lang(ko)),
+  .words {
+    word-break: keep-all;
+  }
   * {
     box-sizing: border-box;
   }

@@ -152,6 +152,9 @@ export const panelStyle: CSSResult = css`
     font-size: 0.95rem;
     overflow-wrap: anywhere;
   }
+  bdi:not(.words) {
+    word-break: normal;
+  }
   .body {
     margin: 0.1rem 0 0;
     font-size: 0.86rem;

@@ -61,6 +61,11 @@ export function timeOf(time: string, now: number, language: string): TemplateRes
   return html`<time part="time" datetime=${time} title=${full}><bdi>${ago(time, now, language)}</bdi></time>`;
 }
 
+/** A text that somebody wrote, in whatever language; Korean is broken between its words, as Koreans do. */
+export function written(text: string): TemplateResult {
+  return html`<bdi class=${/\p{Script=Hangul}/u.test(text) ? "words" : ""}>${text}</bdi>`;
+}
+
 /** A bar for a job. */
 export function bar(progress: number, label: string, text: string): TemplateResult {
   return html`

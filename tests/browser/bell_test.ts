@@ -65,6 +65,64 @@ shows("speaks Korean, and what a page wants it to say", async ({ gateway, page }
   await page.getByText("방금").or(page.getByText("초 전")).or(page.getByText("지금")).first().waitFor();
 });
 
+shows(
+  "breaks Korean between words, Chinese anywhere, and a word without end where the line ends",
+  async ({ gateway, page }) => {
+    const korean = "김민수 님이 회원님의 게시물에 댓글을 남겼습니다 확인해 주세요";
+    const chinese = "从今天早上开始您可以使用新设置的黄色平板岩路线为了您的安全攀登前请务必检查";
+    const endless = "대한민국실내클라이밍경기연맹전국생활체육클라이밍대회참가신청안내문".repeat(3);
+    for (const text of [korean, chinese, endless]) gateway.send({ title: text, body: text });
+    await bell(page).click();
+    await rows(page).nth(2).waitFor();
+    for (const lang of ["en", "ko"]) {
+      for (let rem = 13; rem <= 24; rem += 0.5) {
+        await page.evaluate(({ lang, rem }) => {
+          document.documentElement.lang = lang;
+          document.querySelector<HTMLElement>("tidings-bell")!.style.setProperty(
+            "--tidings-width",
+            `${rem}rem`,
+          );
+        }, { lang, rem });
+        const seen = await page.locator("tidings-bell ul[part=list] .item bdi:not(time *)").evaluateAll((
+          all,
+        ) =>
+          all.map((bdi) => {
+            const text = [...bdi.childNodes].find((node) => node.nodeType === Node.TEXT_NODE)!;
+            const range = document.createRange();
+            const linesOf = (from: number, to: number) => {
+              range.setStart(text, from);
+              range.setEnd(text, to);
+              return new Set([...range.getClientRects()].map(({ top }) => top)).size;
+            };
+            const words = [...bdi.textContent!.matchAll(/\S+/g)];
+            const box = bdi.parentElement!;
+            const { right } = box.getBoundingClientRect();
+            range.selectNodeContents(bdi);
+            return {
+              text: bdi.textContent,
+              broken: words.filter(({ 0: word, index }) => linesOf(index, index + word.length) > 1).map((
+                [word],
+              ) => word),
+              lines: linesOf(0, bdi.textContent!.length),
+              over: [...range.getClientRects()].some((rect) => rect.right > right + 1),
+            };
+          })
+        );
+        assert.equal(seen.length, 6);
+        for (const { text, broken, lines, over } of seen) {
+          const where = `${text} at ${rem}rem in ${lang}`;
+          assert.ok(!over, where);
+          if (text === korean) assert.deepEqual(broken, [], where);
+          else assert.ok(lines > 1, where);
+        }
+      }
+    }
+    const rule = (title: string) =>
+      rows(page).getByText(title).first().evaluate((bdi) => getComputedStyle(bdi).wordBreak);
+    assert.deepEqual([await rule(korean), await rule(chinese)], ["keep-all", "normal"]);
+  },
+);
+
 shows("is styled by custom properties and parts", async ({ gateway, page }) => {
   gateway.send({ title: "One" });
   await page.addStyleTag({
