@@ -13,16 +13,22 @@
 import { type CSSResult, html, LitElement, nothing, type PropertyValues, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import { systemClock } from "../clock.ts";
+import type { Item } from "../notification.ts";
 import type { InboxCount } from "../protocol.ts";
 import { alertOf, askPermission, chime } from "./bell_alert.ts";
+import { focusBell, focusPanel, handOn, moveFocus } from "./bell_focus.ts";
 import { BellInbox } from "./bell_inbox.ts";
 import { safeLink } from "./bell_link.ts";
 import { type BellActs, panelOf, type Shown, toastOf } from "./bell_panel.ts";
 import { style } from "./bell_style.ts";
 import { type BellTexts, shipped, textsFor } from "./bell_texts.ts";
 import { Toasts } from "./bell_toasts.ts";
+import { fetchToken } from "./bell_token.ts";
 import { ICONS } from "./bell_view.ts";
-import { connect, type GetToken, type InboxItem, type Item, type TidingsClient } from "./mod.ts";
+import type { TidingsClient } from "./client.ts";
+import type { GetToken } from "./credentials.ts";
+import type { InboxItem } from "./inbox.ts";
+import { connect } from "./mod.ts";
 
 export { connect } from "./mod.ts";
 export { type BellTexts, TEXTS } from "./bell_texts.ts";
@@ -134,20 +140,20 @@ export class TidingsBell extends LitElement {
 
   protected override updated(changed: PropertyValues): void {
     // what had the focus and is gone leaves it to the panel, where the keys are heard
-    if (this.open && document.activeElement === document.body) this.#focusPanel();
+    if (this.open && document.activeElement === document.body) focusPanel(this.renderRoot);
     if (!changed.has("open")) return;
     this.#listenOutside(this.open);
     if (this.open) {
       this.#seen.clear();
       if (this.#stale || this.#inbox?.loaded !== true) this.#refresh();
       else this.#look();
-      this.#focusPanel();
+      focusPanel(this.renderRoot);
       this.#tick();
     } else {
       this.#cancelTick();
       const inside = this.renderRoot instanceof ShadowRoot && this.renderRoot.activeElement !== null;
       if (inside || changed.get("open") === true && document.activeElement === document.body) {
-        this.#focusBell();
+        focusBell(this.renderRoot);
       }
     }
   }
@@ -297,12 +303,9 @@ export class TidingsBell extends LitElement {
   }
 
   #act(event: Event, item: InboxItem, state: "read" | "unread" | "archived"): void {
-    const rows = [...this.renderRoot.querySelectorAll(".item .open")];
-    const row = (event.currentTarget as Element).closest(".item")?.querySelector(".open") ?? null;
-    const place = row === null ? 0 : rows.indexOf(row);
+    const hand = handOn(this.renderRoot, event.currentTarget as Element);
     this.#mark([item.id], state);
-    // a row that goes hands the focus to its neighbour
-    void this.updateComplete.then(() => row?.isConnected === false && this.#focusRow(place));
+    void this.updateComplete.then(hand);
   }
 
   #follow(event: Event, item: Item): void {
@@ -325,40 +328,14 @@ export class TidingsBell extends LitElement {
 
   #close(): void {
     this.open = false;
-    this.#focusBell();
+    focusBell(this.renderRoot);
   }
 
   #key(event: KeyboardEvent): void {
-    const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
-    const focused = (this.renderRoot as ShadowRoot).activeElement;
-    const place = rows.findIndex((row) => row === focused || row.closest(".item")?.contains(focused));
-    const moves: Record<string, number> = {
-      ArrowDown: place + 1,
-      ArrowUp: place - 1,
-      Home: 0,
-      End: rows.length - 1,
-    };
-    const target = moves[event.key];
     if (event.key === "Escape") this.#close();
-    else if (target === undefined || rows.length === 0) return;
-    else this.#focusRow(Math.max(0, target));
+    else if (!moveFocus(this.renderRoot as ShadowRoot, event.key)) return;
     event.preventDefault();
     event.stopPropagation();
-  }
-
-  #focusRow(place: number): void {
-    const rows = [...this.renderRoot.querySelectorAll<HTMLElement>(".panel .open")];
-    const row = rows[Math.min(place, rows.length - 1)];
-    if (row === undefined) this.#focusPanel();
-    else row.focus();
-  }
-
-  #focusPanel(): void {
-    this.renderRoot.querySelector<HTMLElement>(".panel")?.focus();
-  }
-
-  #focusBell(): void {
-    this.renderRoot.querySelector<HTMLElement>(".bell")?.focus();
   }
 
   #listenOutside(listen: boolean): void {
@@ -390,16 +367,6 @@ export class TidingsBell extends LitElement {
   #texts(): BellTexts {
     return textsFor(this.#language(), this.texts);
   }
-}
-
-async function fetchToken(url: URL): Promise<string> {
-  const response = await fetch(url, {
-    credentials: "include",
-    headers: { accept: "application/json, text/plain" },
-  });
-  if (!response.ok) throw new Error(`Cannot get a token: ${url.pathname} answered ${response.status}`);
-  const text = await response.text();
-  return text.startsWith("{") ? JSON.parse(text).token : text.trim();
 }
 
 if (customElements.get("tidings-bell") === undefined) customElements.define("tidings-bell", TidingsBell);

@@ -6,13 +6,14 @@
  */
 import { html, nothing, type TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
+import type { Item } from "../notification.ts";
 import { permission } from "./bell_alert.ts";
 import type { BellInbox, Filter } from "./bell_inbox.ts";
 import { safeLink } from "./bell_link.ts";
 import type { BellTexts } from "./bell_texts.ts";
 import type { Toast } from "./bell_toasts.ts";
 import { bar, ICONS, timeOf, written } from "./bell_view.ts";
-import type { InboxItem, Item } from "./mod.ts";
+import type { InboxItem } from "./inbox.ts";
 
 /** The states that are told apart on the screen. */
 export type Shown = "live" | "connecting" | "waiting" | "offline" | "closed";

@@ -7,7 +7,6 @@
  */
 import type { Clock } from "../clock.ts";
 import type { Item } from "../notification.ts";
-import { progressOf } from "./bell_link.ts";
 
 /** One toast. */
 export interface Toast {
@@ -91,4 +90,15 @@ export class Toasts {
     const expires = item.expiresAt === undefined ? NaN : Date.parse(item.expiresAt) - this.#clock.now();
     return Number.isFinite(expires) ? Math.max(this.stay, expires) : SILENT_JOB;
   }
+}
+
+/** How much of a job is done, 0 to 1: `data.progress`, or `data.done` of `data.total`. */
+function progressOf(data: unknown): number | undefined {
+  const { progress, done, total } = (data ?? {}) as Record<string, unknown>;
+  const value = typeof progress === "number"
+    ? progress
+    : typeof done === "number" && typeof total === "number" && total > 0
+    ? done / total
+    : NaN;
+  return Number.isFinite(value) ? Math.min(1, Math.max(0, value)) : undefined;
 }
