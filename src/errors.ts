@@ -92,6 +92,14 @@ export class TidingsError extends Error {
   }
 }
 
+/** One field of a request is wrong. `act` is what cannot be done: "send"; `message` is what was expected. */
+export function invalidField(act: string, field: string, message: string, cause?: unknown): TidingsError {
+  return new TidingsError("invalid_request", `Cannot ${act}: ${field}: ${message}`, {
+    errors: [{ field, message }],
+    cause,
+  });
+}
+
 /**
  * Why the program cannot start, for the person at the terminal: each line of the message stands for itself, holds no
  * secret, and says what to do next. The program prints it and exits with 1.

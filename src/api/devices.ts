@@ -4,13 +4,13 @@
  */
 import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
-import { TidingsError } from "../errors.ts";
+import { invalidField, TidingsError } from "../errors.ts";
 import { PATHS } from "../protocol.ts";
 import type { DeviceStore } from "../push/device_store.ts";
 import { deviceToken, makeSecret } from "../push/device_token.ts";
 import type { Provider } from "../push/provider.ts";
 import { type BodyBudget, textBody } from "./body.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 import { invalid, violations } from "./violations.ts";
 
 /** What the routes work with. */
@@ -37,8 +37,6 @@ const deviceSchema = z.object({
   createdAt: z.iso.datetime(),
   seenAt: z.iso.datetime().openapi({ description: "When it was registered last" }),
 }).openapi("Device");
-
-const DENIED = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
 
 /** The routes; `authenticate` has to run before them. */
 export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAPIHono<AuthEnv> {
@@ -68,7 +66,7 @@ export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAP
             },
           },
         },
-        ...problems(...DENIED),
+        ...problems(...WHO),
       },
     }),
     (c) => c.json({ kinds, ...Object.assign({}, ...providers.map(({ facts }) => facts ?? {})) }, 200),
@@ -87,7 +85,7 @@ export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAP
           description: "Those seen last come first",
           content: { "application/json": { schema: z.object({ items: z.array(deviceSchema) }) } },
         },
-        ...problems(...DENIED),
+        ...problems(...WHO),
       },
     }),
     async (c) => {
@@ -143,7 +141,7 @@ export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAP
             },
           },
         },
-        ...problems("invalid_request", "too_large", ...DENIED),
+        ...problems("invalid_request", "too_large", ...WHO),
       },
     }),
     async (c) => {
@@ -154,7 +152,7 @@ export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAP
         const expected = kinds.length === 0
           ? "this gateway has no push service set up"
           : `expected ${kinds.join(", ")}`;
-        throw invalid("register this device", [{ field: "kind", message: expected }]);
+        throw invalidField("register this device", "kind", expected);
       }
       const checked = provider.schema.safeParse(input);
       if (!checked.success) throw invalid("register this device", violations(checked.error));
@@ -183,7 +181,7 @@ export function deviceRoutes({ devices, providers, budget }: DeviceDeps): OpenAP
       tags: ["push"],
       ...SECURED,
       request: { params },
-      responses: { 204: { description: "It gets no more pushes" }, ...problems("not_found", ...DENIED) },
+      responses: { 204: { description: "It gets no more pushes" }, ...problems("not_found", ...WHO) },
     }),
     async (c) => {
       const { id } = c.req.valid("param");

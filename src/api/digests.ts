@@ -10,7 +10,7 @@ import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
 import { TidingsError } from "../errors.ts";
 import type { DigestStore } from "../push/digest_store.ts";
 import { type BodyBudget, textBody } from "./body.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 import { text, topic, type } from "./publication.ts";
 
 /** What the routes work with. */
@@ -68,8 +68,6 @@ const shownSchema = z.object({
   body: z.string().optional(),
 }).openapi("Digest");
 
-const DENIED = ["token_required", "invalid_token", "token_expired", "forbidden", "unavailable"] as const;
-
 /** The routes; `authenticate` has to run before them. */
 export function digestRoutes({ digests, budget }: DigestDeps): OpenAPIHono<AuthEnv> {
   const routes = documented();
@@ -88,7 +86,7 @@ export function digestRoutes({ digests, budget }: DigestDeps): OpenAPIHono<AuthE
           description: "All rules",
           content: { "application/json": { schema: z.object({ items: z.array(shownSchema) }) } },
         },
-        ...problems(...DENIED),
+        ...problems("forbidden", ...WHO),
       },
     }),
     async (c) => {
@@ -113,7 +111,7 @@ export function digestRoutes({ digests, budget }: DigestDeps): OpenAPIHono<AuthE
       request: { body: { required: true, content: { "application/json": { schema: ruleSchema } } } },
       responses: {
         200: { description: "The rule", content: { "application/json": { schema: shownSchema } } },
-        ...problems("invalid_request", "too_large", ...DENIED),
+        ...problems("invalid_request", "too_large", "forbidden", ...WHO),
       },
     }),
     async (c) => {
@@ -143,7 +141,7 @@ export function digestRoutes({ digests, budget }: DigestDeps): OpenAPIHono<AuthE
       request: { query: z.object(about).refine(hasOne, oneOf) },
       responses: {
         204: { description: "There is no such rule any more" },
-        ...problems("invalid_request", "not_found", ...DENIED),
+        ...problems("invalid_request", "not_found", "forbidden", ...WHO),
       },
     }),
     async (c) => {

@@ -9,7 +9,7 @@ import { TidingsError } from "../errors.ts";
 import { exactItemOf } from "../log/row.ts";
 import { PATHS } from "../protocol.ts";
 import { type BodyBudget, textBody } from "./body.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 
 /** Rows of a page. */
 export const INBOX_PAGE = { usual: 20, most: 200 } as const;
@@ -62,8 +62,6 @@ const markSchema = z.strictObject({
   error: "expected exactly one of ids, all and before",
   path: ["ids"],
 }).openapi("Mark");
-
-const WHO = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
 
 /** The routes; `authenticate` has to run before them. */
 export function inboxRoutes(deps: { store: InboxStore; budget: BodyBudget }): OpenAPIHono<AuthEnv> {

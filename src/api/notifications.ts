@@ -7,7 +7,7 @@ import type { AuthEnv } from "../auth/middleware.ts";
 import { PATHS } from "../protocol.ts";
 import { type BodyBudget, textBody } from "./body.ts";
 import { idempotencyHeader, parseIdempotencyKey } from "./idempotency_key.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 import { MAX_PUBLICATIONS, publicationsSchema } from "./publication.ts";
 import { type Sender, toSubmission } from "./sender.ts";
 
@@ -32,15 +32,12 @@ export const SENT_RESPONSES = {
   },
   ...problems(
     "invalid_request",
-    "invalid_token",
-    "token_required",
-    "token_expired",
+    ...WHO,
     "forbidden",
     "too_large",
     "unsupported_media_type",
     "idempotency_key_reused",
     "too_many_requests",
-    "unavailable",
     "restarting",
   ),
 };

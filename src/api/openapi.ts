@@ -2,15 +2,16 @@
  * What every documented route shares: the form of problems and how to say who is asking; and the document itself.
  * @module
  */
+import type { Env } from "hono";
 import { OpenAPIHono, type RouteConfig, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { type ErrorCode, ERRORS } from "../errors.ts";
 import { DEVICE_HEADER } from "../protocol.ts";
 import { invalid, violations } from "./violations.ts";
 
-/** Routes that report what a schema finds wrong as every other error; `authenticate` has to run before them. */
-export function documented(): OpenAPIHono<AuthEnv> {
-  return new OpenAPIHono<AuthEnv>({
+/** Routes that report what a schema finds wrong as every other error; what gives them their `Env` has to run before them. */
+export function documented<E extends Env = AuthEnv>(): OpenAPIHono<E> {
+  return new OpenAPIHono<E>({
     defaultHook: (result) => {
       if (!result.success) throw invalid("take the request", violations(result.error));
     },
@@ -50,6 +51,9 @@ export function problems(...codes: ErrorCode[]): RouteConfig["responses"] {
 
 /** How a documented route is asked: with a token. */
 export const SECURED: { security: { bearer: string[] }[] } = { security: [{ bearer: [] }] };
+
+/** Why a route may not find out who asks with a token. */
+export const WHO = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
 
 /** How a device's worker asks: with the token that registering gave. */
 export const OF_A_DEVICE: { security: { device: string[] }[] } = { security: [{ device: [] }] };

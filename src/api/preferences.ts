@@ -9,7 +9,7 @@ import type { InboxStore } from "../database/inbox_store.ts";
 import { PATHS } from "../protocol.ts";
 import { isTimezone } from "../schedule/cron.ts";
 import { type BodyBudget, textBody } from "./body.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 
 /** Rules of one person. */
 export const MAX_RULES = 500;
@@ -66,8 +66,6 @@ const preferencesSchema = z.strictObject({
     example: "Europe/Berlin",
   }),
 }).openapi("Preferences");
-
-const WHO = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
 
 /** The routes; `authenticate` has to run before them. */
 export function preferenceRoutes(deps: { store: InboxStore; budget: BodyBudget }): OpenAPIHono<AuthEnv> {

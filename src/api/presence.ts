@@ -2,14 +2,14 @@
  * `GET /v1/topics/{topic}/presence`: who is here.
  * @module
  */
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
-import { TidingsError } from "../errors.ts";
+import { invalidField } from "../errors.ts";
 import type { PresenceStore } from "../feed/presence_store.ts";
 import type { Rights } from "../feed/rights.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { PATHS } from "../protocol.ts";
-import { problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 
 /** People that one answer names at most; of a topic with more only the count is told. */
 export const PRESENCE_MAX = 1_000;
@@ -51,14 +51,7 @@ const route = createRoute({
         },
       },
     },
-    ...problems(
-      "invalid_request",
-      "token_required",
-      "invalid_token",
-      "token_expired",
-      "forbidden",
-      "unavailable",
-    ),
+    ...problems("invalid_request", "forbidden", ...WHO),
   },
 });
 
@@ -66,9 +59,9 @@ const route = createRoute({
 export function presenceRoutes(
   deps: { presence: Pick<PresenceStore, "present">; rights: Pick<Rights, "authorize"> },
 ): OpenAPIHono<AuthEnv> {
-  return new OpenAPIHono<AuthEnv>({ defaultHook: refuse }).openapi(route, async (c) => {
+  return documented().openapi(route, async (c) => {
     const { topic } = c.req.valid("param");
-    if (!isTopic(topic)) throw invalid("topic", TOPIC_EXPECTED);
+    if (!isTopic(topic)) throw invalidField("tell who is here", "topic", TOPIC_EXPECTED);
     await deps.rights.authorize(c.get("identity"), [topic]);
     const wanted = c.req.valid("query").count === "true" ? 0 : PRESENCE_MAX;
     const { count, people } = await deps.presence.present(topic, wanted);
@@ -78,13 +71,4 @@ export function presenceRoutes(
     c.header("Cache-Control", "no-store");
     return c.json({ topic, count, ...named }, 200);
   });
-}
-
-function refuse(result: { success: boolean; error?: z.core.$ZodError }): void {
-  const issue = result.error?.issues[0];
-  if (issue !== undefined) throw invalid(issue.path.join("."), issue.message);
-}
-
-function invalid(field: string, message: string): TidingsError {
-  return new TidingsError("invalid_request", `${field}: ${message}`, { errors: [{ field, message }] });
 }

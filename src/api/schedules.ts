@@ -6,14 +6,13 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import { type Identity, mayPublish } from "../auth/identity.ts";
 import type { AuthEnv } from "../auth/middleware.ts";
 import type { Clock } from "../clock.ts";
-import { TidingsError } from "../errors.ts";
+import { invalidField, TidingsError } from "../errors.ts";
 import { PATHS } from "../protocol.ts";
 import { checkRecurrence, isTimezone } from "../schedule/cron.ts";
 import type { ScheduleBook } from "../schedule/schedule_store.ts";
 import { type BodyBudget, textBody } from "./body.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 import { normalise, publicationSchema } from "./publication.ts";
-import { invalid } from "./violations.ts";
 
 /** What the routes work with. */
 export interface ScheduleDeps {
@@ -62,8 +61,6 @@ const scheduleSchema = z.looseObject({
 }).openapi("Schedule");
 
 const params = z.object({ id: z.string().regex(/^\d{1,18}$/, "expected a schedule's id") });
-const DENIED = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
-
 /** The routes; `authenticate` has to run before them. */
 export function scheduleRoutes({ schedules, budget, clock }: ScheduleDeps): OpenAPIHono<AuthEnv> {
   const routes = documented();
@@ -84,7 +81,7 @@ export function scheduleRoutes({ schedules, budget, clock }: ScheduleDeps): Open
           description: "Planned; the ids are those of the schedules, one for each topic",
           content: { "application/json": { schema: z.object({ ids: z.array(z.string()) }) } },
         },
-        ...problems("invalid_request", "forbidden", "too_large", "too_many_requests", ...DENIED),
+        ...problems("invalid_request", "forbidden", "too_large", "too_many_requests", ...WHO),
       },
     }),
     async (c) => {
@@ -144,7 +141,7 @@ export function scheduleRoutes({ schedules, budget, clock }: ScheduleDeps): Open
           description: "A page, oldest first",
           content: { "application/json": { schema: z.object({ items: z.array(scheduleSchema) }) } },
         },
-        ...problems("invalid_request", ...DENIED),
+        ...problems("invalid_request", ...WHO),
       },
     }),
     async (c) => {
@@ -164,7 +161,7 @@ export function scheduleRoutes({ schedules, budget, clock }: ScheduleDeps): Open
       request: { params },
       responses: {
         200: { description: "It waits", content: { "application/json": { schema: scheduleSchema } } },
-        ...problems("invalid_request", "not_found", ...DENIED),
+        ...problems("invalid_request", "not_found", ...WHO),
       },
     }),
     async (c) => {
@@ -186,7 +183,7 @@ export function scheduleRoutes({ schedules, budget, clock }: ScheduleDeps): Open
       request: { params },
       responses: {
         204: { description: "It will not be sent" },
-        ...problems("invalid_request", "not_found", ...DENIED),
+        ...problems("invalid_request", "not_found", ...WHO),
       },
     }),
     async (c) => {
@@ -232,7 +229,7 @@ function scope(identity: Identity): string | undefined {
 }
 
 function wrong(field: string, message: string): TidingsError {
-  return invalid("schedule this", [{ field, message }]);
+  return invalidField("schedule this", field, message);
 }
 
 function absent(id: string): TidingsError {

@@ -9,9 +9,7 @@ import type { InboxStore } from "../database/inbox_store.ts";
 import type { Rights } from "../feed/rights.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { PATHS } from "../protocol.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
-
-const WHO = ["token_required", "invalid_token", "token_expired", "unavailable"] as const;
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 
 /** The routes; `authenticate` has to run before them. */
 export function subscriptionRoutes(

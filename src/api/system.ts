@@ -9,7 +9,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { MiddlewareHandler } from "hono";
 import type { Registry } from "prom-client";
 import { type AuthEnv, requireAdmin } from "../auth/middleware.ts";
-import { documented, problems, SECURED } from "./openapi.ts";
+import { documented, problems, SECURED, WHO } from "./openapi.ts";
 
 /** Whether a gateway can do its work. */
 export interface Readiness {
@@ -88,7 +88,7 @@ export function systemRoutes(deps: SystemDeps): OpenAPIHono<AuthEnv> {
           description: "Prometheus' text format",
           content: { "text/plain": { schema: z.string() } },
         },
-        ...problems("token_required", "invalid_token", "token_expired", "forbidden"),
+        ...problems("forbidden", ...WHO),
       },
     }),
     async (c) =>

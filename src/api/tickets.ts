@@ -6,7 +6,7 @@ import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { TICKET_TTL, type Tickets } from "../auth/ticket.ts";
 import { PATHS } from "../protocol.ts";
-import { problems, SECURED } from "./openapi.ts";
+import { problems, SECURED, WHO } from "./openapi.ts";
 
 const route = createRoute({
   method: "post",
@@ -33,13 +33,10 @@ const route = createRoute({
       },
     },
     ...problems(
-      "token_required",
-      "invalid_token",
-      "token_expired",
+      ...WHO,
       "origin_not_allowed",
       "forbidden",
       "too_many_requests",
-      "unavailable",
     ),
   },
 });

@@ -6,7 +6,7 @@ import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { AuthEnv } from "../auth/middleware.ts";
 import type { Clock } from "../clock.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
-import { TidingsError } from "../errors.ts";
+import { invalidField, TidingsError } from "../errors.ts";
 import { LIMITS } from "../notification.ts";
 import { PATHS } from "../protocol.ts";
 import { type BodyBudget, textBody } from "./body.ts";
@@ -96,7 +96,7 @@ function whenIs(at: unknown, clock: Clock): { deliverAt?: string } {
   if (ms === undefined) return {};
   const time = new Date(clock.now() + ms);
   if (!Number.isNaN(time.getTime())) return { deliverAt: time.toISOString() };
-  throw invalid("send", [{ field: "At", message: DURATION_EXPECTED }]);
+  throw invalidField("send", "At", DURATION_EXPECTED);
 }
 
 /** What a text comes as; JSON most likely meant the other route. */

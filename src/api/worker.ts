@@ -5,7 +5,7 @@
  * Only for notifications that were pushed to this device; everything else is as if it did not exist.
  * @module
  */
-import { createRoute, OpenAPIHono, z } from "@hono/zod-openapi";
+import { createRoute, type OpenAPIHono, z } from "@hono/zod-openapi";
 import type { Context, MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import { TidingsError } from "../errors.ts";
@@ -13,7 +13,7 @@ import { DEVICE_HEADER, PATHS } from "../protocol.ts";
 import type { DeviceStore, KnownDevice } from "../push/device_store.ts";
 import { readDeviceToken } from "../push/device_token.ts";
 import type { Provider } from "../push/provider.ts";
-import { OF_A_DEVICE, problems } from "./openapi.ts";
+import { documented, OF_A_DEVICE, problems } from "./openapi.ts";
 import { invalid, violations } from "./violations.ts";
 
 /** What the routes work with. */
@@ -40,11 +40,7 @@ const DENIED = ["token_required", "invalid_token", "unavailable"] as const;
 
 /** The routes; they stand for themselves, and are mounted before `authenticate`. */
 export function workerRoutes({ devices, providers }: WorkerDeps): OpenAPIHono<WorkerEnv> {
-  const routes = new OpenAPIHono<WorkerEnv>({
-    defaultHook: (result) => {
-      if (!result.success) throw invalid("take the request", violations(result.error));
-    },
-  });
+  const routes = documented<WorkerEnv>();
   const bounded: MiddlewareHandler<WorkerEnv> = bodyLimit({
     maxSize: MAX_BODY,
     onError: () => {

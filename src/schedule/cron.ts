@@ -7,7 +7,7 @@
  * @module
  */
 import { Cron } from "croner";
-import { TidingsError } from "../errors.ts";
+import { invalidField, type TidingsError } from "../errors.ts";
 
 /** A cron expression (five fields, or six with seconds first) and the IANA time zone it is meant in. */
 export interface Recurrence {
@@ -68,8 +68,5 @@ function rule(cron: string, timezone: string): Cron {
 }
 
 function invalid(field: string, message: string, cause?: unknown): TidingsError {
-  return new TidingsError("invalid_request", `Cannot schedule this: ${field}: ${message}`, {
-    errors: [{ field, message }],
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return invalidField("schedule this", field, message, cause);
 }

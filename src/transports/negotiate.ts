@@ -6,7 +6,7 @@ import type { Identity } from "../auth/identity.ts";
 import type { CredentialsDeps } from "../auth/credentials.ts";
 import type { Clock } from "../clock.ts";
 import { DURATION_EXPECTED, parseDuration } from "../duration.ts";
-import { TidingsError } from "../errors.ts";
+import { invalidField, TidingsError } from "../errors.ts";
 import type { Feed, Opened, Since } from "../feed/feed.ts";
 import { checkWatchable, isPresenceTopic } from "../feed/presence.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
@@ -147,9 +147,9 @@ export function atExpiry(identity: Identity, clock: Clock, run: () => void): () 
   return clock.after(Math.max(0, identity.expiresAt - clock.now()), run);
 }
 
-/** A violation of one field. */
+/** One field of what asks for the feed is wrong. */
 export function invalid(field: string, message: string): TidingsError {
-  return new TidingsError("invalid_request", `${field}: ${message}`, { errors: [{ field, message }] });
+  return invalidField("read the feed", field, message);
 }
 
 function quote(text: string): string {

@@ -5,7 +5,7 @@
  */
 import type { HttpBindings } from "@hono/node-server";
 import { OpenAPIHono, z } from "@hono/zod-openapi";
-import { problems, SECURED } from "../api/openapi.ts";
+import { problems, SECURED, WHO } from "../api/openapi.ts";
 import type { AuthEnv } from "../auth/middleware.ts";
 import { PATHS } from "../protocol.ts";
 import type { Heart } from "./heart.ts";
@@ -73,13 +73,10 @@ export function feedRoutes(deps: TransportDeps, heart: Heart): OpenAPIHono<AuthE
       304: { description: "Nothing new after `If-None-Match`" },
       ...problems(
         "invalid_request",
-        "token_required",
-        "invalid_token",
-        "token_expired",
+        ...WHO,
         "forbidden",
         "cursor_reset",
         "too_many_sessions",
-        "unavailable",
         "restarting",
       ),
     },

@@ -6,7 +6,7 @@
  * `number:id` gives a JSON number. `data` as the whole shape gives what the sender attached, and nothing around it.
  * @module
  */
-import { TidingsError } from "../errors.ts";
+import { invalidField, type TidingsError } from "../errors.ts";
 import { isExactNumber, parseExact, roundFields } from "../exact_json.ts";
 import type { Item, Priority } from "../notification.ts";
 import { PRIORITIES } from "../notification.ts";
@@ -189,8 +189,5 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 }
 
 function refuse(field: string, expected: string, cause?: unknown): TidingsError {
-  return new TidingsError("invalid_request", `Cannot publish: ${field}: ${expected}`, {
-    errors: [{ field, message: expected }],
-    ...(cause === undefined ? {} : { cause }),
-  });
+  return invalidField("publish", field, expected, cause);
 }

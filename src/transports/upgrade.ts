@@ -4,7 +4,7 @@
  */
 import { type IncomingMessage, STATUS_CODES } from "node:http";
 import type { Socket } from "node:net";
-import { TidingsError, toProblem } from "../errors.ts";
+import { invalidField, TidingsError, toProblem } from "../errors.ts";
 
 /** A transport and what it answers to. */
 export interface Upgradable {
@@ -34,9 +34,7 @@ export function createUpgrade(
       socket,
       here.length === 0
         ? new TidingsError("not_found", `There is no WebSocket at ${JSON.stringify(path.slice(0, 200))}`)
-        : new TidingsError("invalid_request", `Sec-WebSocket-Protocol: expected one of ${known}`, {
-          errors: [{ field: "Sec-WebSocket-Protocol", message: `expected one of ${known}` }],
-        }),
+        : invalidField("open a WebSocket", "Sec-WebSocket-Protocol", `expected one of ${known}`),
     );
   };
 }
