@@ -13,6 +13,16 @@ export interface Clock {
   after(ms: number, run: () => void): () => void;
 }
 
+/** Resolves after `ms` at the earliest, or as soon as the signal is aborted. */
+export async function rest(clock: Clock, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    // a timer drops what is left of a millisecond
+    await clock.sleep(Math.ceil(ms), signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
+}
+
 /** A number in [0, 1). */
 export type Chance = () => number;
 

@@ -15,6 +15,7 @@ const LAYERS = [
     "protocol.ts",
     "errors.ts",
     "clock.ts",
+    "rounds.ts",
     "version.ts",
     "service.ts",
     "duration.ts",

@@ -5,9 +5,10 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import { type Chance, type Clock, jitter, systemChance, systemClock } from "../clock.ts";
-import type { InboxStore } from "./inbox_store.ts";
+import { type Chance, type Clock, jitter, rest, systemChance, systemClock } from "../clock.ts";
+import { rounds } from "../rounds.ts";
 import type { Service } from "../service.ts";
+import type { InboxStore } from "./inbox_store.ts";
 
 /** What retention needs. Times in milliseconds. */
 export interface RetentionOptions {
@@ -45,44 +46,40 @@ export function retention(options: RetentionOptions): Service {
   const pause = options.pause ?? Math.max(1_000, Math.min(15_000, keep / 20));
   let stopping = new AbortController();
   let running: Promise<void> | undefined;
+  let rows = first;
+  let freshAt = -Infinity;
+
+  async function step(): Promise<number> {
+    const start = clock.now();
+    const fresh = start - freshAt >= FRESH;
+    const { aged, expired, more, busy } = await store.purge(keep, rows, fresh);
+    const took = clock.now() - start;
+    if (fresh && !busy) freshAt = start;
+    if (aged + expired > 0) onPurged?.(aged + expired);
+    if (more) {
+      rows = resized(rows, took, most);
+      return Math.max(BREATH, REST * took);
+    }
+    await alongside?.();
+    return await store.tidy(keep, FEWEST * 10) ? BREATH : jitter(2 * pause, chance);
+  }
+
+  function failed(error: unknown): number {
+    logger.warn("Cannot remove what is old, trying again later: {error}", { error });
+    rows = Math.min(rows, first);
+    return jitter(2 * pause, chance);
+  }
 
   async function run(signal: AbortSignal): Promise<void> {
-    let rows = first;
-    let freshAt = -Infinity;
-    let wait = jitter(pause, chance);
-    for (;;) {
-      await clock.sleep(wait, signal);
-      try {
-        const start = clock.now();
-        const fresh = start - freshAt >= FRESH;
-        const { aged, expired, more, busy } = await store.purge(keep, rows, fresh);
-        const took = clock.now() - start;
-        if (fresh && !busy) freshAt = start;
-        if (aged + expired > 0) onPurged?.(aged + expired);
-        if (more) {
-          rows = resized(rows, took, most);
-          wait = Math.max(BREATH, REST * took);
-        } else {
-          await alongside?.();
-          wait = await store.tidy(keep, FEWEST * 10) ? BREATH : jitter(2 * pause, chance);
-        }
-      } catch (error) {
-        if (signal.aborted) return;
-        logger.warn("Cannot remove what is old, trying again later: {error}", { error });
-        rows = Math.min(rows, first);
-        wait = jitter(2 * pause, chance);
-      }
-    }
+    await rest(clock, jitter(pause, chance), signal);
+    await rounds(step, { clock, failed, signal });
   }
 
   return {
     name: "retention",
     start() {
       stopping = new AbortController();
-      const { signal } = stopping;
-      running = run(signal).catch((error) => {
-        if (!signal.aborted) throw error;
-      });
+      running = run(stopping.signal);
       return Promise.resolve();
     },
     async stop() {

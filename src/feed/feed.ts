@@ -2,7 +2,7 @@
  * Opens sessions: where a client begins, whether its cursor can be used, and how many there may be.
  * @module
  */
-import { type Chance, type Clock, jitter } from "../clock.ts";
+import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import { TidingsError } from "../errors.ts";
 import { type Cursor, cutAt, isPast } from "../log/cursor.ts";
 import { HistoryChanged, type LogStore } from "../database/log_store.ts";
@@ -228,7 +228,7 @@ export function createFeed(
       if (!(error instanceof HistoryChanged)) deps.failed(error);
     },
     pause: (attempt, signal) =>
-      clock.sleep(jitter(Math.min(5_000, 100 * 2 ** Math.min(attempt, 10)), chance), signal),
+      rest(clock, jitter(Math.min(5_000, 100 * 2 ** Math.min(attempt, 10)), chance), signal),
   };
 
   return {
@@ -301,7 +301,7 @@ export function createFeed(
     async stop() {
       draining = true;
       await Promise.all([...open].map(async ([session, sink]) => {
-        await clock.sleep(chance() * drain, session.signal).catch(() => undefined);
+        await rest(clock, chance() * drain, session.signal);
         if (!session.closed) sink.reconnect();
       }));
     },

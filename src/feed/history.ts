@@ -51,7 +51,7 @@ export function createHistory(store: Pick<LogStore, "readTopics">, readers: numb
 /** How to go on after a failure. */
 export interface Retry {
   failed(error: unknown): void;
-  /** Rejects when the signal is aborted. */
+  /** Resolves at once when the signal is aborted. */
   pause(attempt: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -70,11 +70,7 @@ export async function readOn(
       if (!wanted()) return undefined;
       failed(error);
     }
-    try {
-      await pause(attempt, signal);
-    } catch (error) {
-      if (!signal.aborted) throw error;
-    }
+    await pause(attempt, signal);
   }
   return undefined;
 }

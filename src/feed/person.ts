@@ -7,7 +7,7 @@
  * - The last counts that a session was told are those of the person.
  * @module
  */
-import { type Chance, type Clock, jitter } from "../clock.ts";
+import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import { screenOf } from "../database/hidden_rules.ts";
 import type { InboxStore, OpenedInbox } from "../database/inbox_store.ts";
 import type { Batch } from "../log/batch.ts";
@@ -146,7 +146,7 @@ export class Person implements Subscriber {
   async settled(): Promise<InboxCount | undefined> {
     if (this.#reading === undefined) return this.count;
     const late = new AbortController();
-    const patience = this.#deps.clock.sleep(PATIENCE, late.signal).catch(() => undefined);
+    const patience = rest(this.#deps.clock, PATIENCE, late.signal);
     await Promise.race([this.#reading, patience]);
     late.abort();
     return this.#reading === undefined ? this.count : undefined;
@@ -185,7 +185,7 @@ export class Person implements Subscriber {
       } catch (error) {
         failed(error);
         this.#again = true;
-        await clock.sleep(jitter(RETRY, chance), this.#ended.signal).catch(() => undefined);
+        await rest(clock, jitter(RETRY, chance), this.#ended.signal);
       }
     }
   }

@@ -6,7 +6,7 @@
  * client never comes back is left.
  * @module
  */
-import { type Chance, type Clock, jitter } from "../clock.ts";
+import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import type { InboxStore } from "../database/inbox_store.ts";
 import type { StretchRecord } from "../database/stretch.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
@@ -63,7 +63,7 @@ export function createShownKeeper({ hub, store, clock, chance, failed }: ShownDe
         return;
       } catch (error) {
         if (last) return failed(error);
-        await clock.sleep(jitter(RETRY * attempt, chance), over.signal).catch(() => undefined);
+        await rest(clock, jitter(RETRY * attempt, chance), over.signal);
       }
     }
   }

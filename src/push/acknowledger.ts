@@ -6,7 +6,7 @@
  * @module
  */
 import { getLogger } from "@logtape/logtape";
-import type { Clock } from "../clock.ts";
+import { type Clock, rest } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
 import { type Cursor, parseCursor } from "../log/cursor.ts";
 import { toPositionRecord } from "../log/position.ts";
@@ -42,11 +42,7 @@ export function createAcknowledger(write: WriteAcknowledged, clock: Clock): Ackn
 
   async function run(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      try {
-        await clock.sleep(EVERY_MS, signal);
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
+      await rest(clock, EVERY_MS, signal);
       try {
         await flush();
       } catch (error) {

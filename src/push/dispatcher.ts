@@ -9,6 +9,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type Chance, type Clock, jitter, systemChance, systemClock } from "../clock.ts";
+import { rounds } from "../rounds.ts";
 import type { Service } from "../service.ts";
 import type { Outcome, Provider } from "./provider.ts";
 import type { Claim, PushStore } from "./store.ts";
@@ -40,6 +41,7 @@ export interface DispatcherOptions {
 const logger = getLogger(["tidings", "push"]);
 const PAGE = 1_000;
 const FAN_OUT = 2_000;
+const RETRY_MS = 2_000;
 const RETRY_MAX_MS = 3_600_000;
 const MAX_PAUSED = 1_000;
 const STOP_MS = 5_000;
@@ -134,22 +136,9 @@ export function dispatcher(options: DispatcherOptions): Service {
     return purged === PAGE ? 0 : jitter(2 * PURGE_EVERY_MS, chance);
   }
 
-  async function loop(step: () => Promise<number>, signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      let wait: number;
-      try {
-        wait = await step();
-      } catch (error) {
-        if (signal.aborted) return;
-        logger.warn("Cannot work on pushes: {error}. Trying again.", { error });
-        wait = jitter(2_000, chance);
-      }
-      try {
-        await clock.sleep(wait, signal);
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
-    }
+  function failed(error: unknown): number {
+    logger.warn("Cannot work on pushes: {error}. Trying again.", { error });
+    return jitter(RETRY_MS, chance);
   }
 
   return {
@@ -157,7 +146,8 @@ export function dispatcher(options: DispatcherOptions): Service {
     start() {
       stopping = new AbortController();
       cutting = new AbortController();
-      loops = [plan, fanOut, dispatch, purge].map((step) => loop(step, stopping.signal));
+      const { signal } = stopping;
+      loops = [plan, fanOut, dispatch, purge].map((round) => rounds(round, { clock, failed, signal }));
       return Promise.resolve();
     },
     async stop() {

@@ -9,6 +9,7 @@
  */
 import { getLogger } from "@logtape/logtape";
 import { type Chance, type Clock, jitter, systemChance, systemClock } from "../clock.ts";
+import { rounds } from "../rounds.ts";
 import type { Service } from "../service.ts";
 import { stepOf } from "./step.ts";
 import type { ScheduleStore } from "./store.ts";
@@ -49,29 +50,16 @@ export function scheduler(options: SchedulerOptions): Service {
     return once.taken === batch || waiting.length === batch ? 0 : Math.min(10 + jitter(20, chance), pause);
   }
 
-  async function run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      let wait: number;
-      try {
-        wait = await look();
-      } catch (error) {
-        if (signal.aborted) return;
-        logger.warn("Cannot look at the schedules: {error}. Trying again.", { error });
-        wait = jitter(RETRY_MS, chance);
-      }
-      try {
-        await clock.sleep(Math.ceil(wait), signal);
-      } catch (error) {
-        if (!signal.aborted) throw error;
-      }
-    }
+  function failed(error: unknown): number {
+    logger.warn("Cannot look at the schedules: {error}. Trying again.", { error });
+    return jitter(RETRY_MS, chance);
   }
 
   return {
     name: "scheduler",
     start() {
       stopping = new AbortController();
-      running = run(stopping.signal);
+      running = rounds(look, { clock, failed, signal: stopping.signal });
       return Promise.resolve();
     },
     async stop() {

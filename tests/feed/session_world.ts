@@ -140,7 +140,10 @@ export class World {
         control,
         page: this.#page,
         failed: () => this.failures++,
-        pause: (_attempt, signal) => this.#wait("pause", () => undefined, signal),
+        pause: (_attempt, signal) =>
+          this.#wait("pause", () => undefined, signal).catch((error) => {
+            if (!signal.aborted) throw error;
+          }),
       },
       sink,
       typeof since === "string" ? parseCursor(since)! : since,
