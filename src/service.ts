@@ -11,6 +11,25 @@ export interface Service {
   stop(): Promise<void>;
 }
 
+/** A service that is one long run: `run` goes on until its signal is aborted, and rejects for nothing. */
+export function runner(name: string, run: (signal: AbortSignal) => Promise<void>): Service {
+  let stopping = new AbortController();
+  let running: Promise<void> | undefined;
+  return {
+    name,
+    start() {
+      stopping = new AbortController();
+      running = run(stopping.signal);
+      return Promise.resolve();
+    },
+    async stop() {
+      stopping.abort();
+      await running;
+      running = undefined;
+    },
+  };
+}
+
 /** Several services as one. When one fails to start, those before it are stopped again and the failure is thrown. */
 export function compose(name: string, services: readonly Service[]): Service {
   const started: Service[] = [];

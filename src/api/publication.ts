@@ -8,6 +8,7 @@ import { z } from "@hono/zod-openapi";
 import { DURATION_EXPECTED, DURATION_MAX, parseDuration } from "../duration.ts";
 import { isTopic, TOPIC_EXPECTED } from "../feed/topic.ts";
 import { LIMITS, PRIORITIES, type Priority } from "../notification.ts";
+import type { Publication } from "../protocol.ts";
 import { DATA_DESCRIPTION, isStorable, measureData, NOT_STORABLE } from "./data.ts";
 
 /** The most notifications in one request. */
@@ -20,24 +21,11 @@ export const MAX_ROWS = 10_000;
 export const MAX_EXPANDED_BYTES = 32 * 1024 * 1024;
 
 /** A publication that was checked. Absent fields are left out. */
-export interface CheckedPublication {
+export interface CheckedPublication extends Omit<Publication, "to" | "ttl"> {
   /** At least one, each once. */
   to: string[];
-  type?: string;
-  title?: string;
-  body?: string;
-  link?: string;
-  data?: unknown;
-  sender?: string;
-  priority?: Priority;
-  collapseKey?: string;
-  dedupeKey?: string;
   /** Milliseconds. */
   ttl?: number;
-  transient?: boolean;
-  /** RFC 3339. */
-  deliverAt?: string;
-  push?: boolean;
 }
 
 /** A topic's name. */

@@ -7,7 +7,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Chance, type Clock, jitter, rest, systemChance, systemClock } from "../clock.ts";
 import { rounds } from "../rounds.ts";
-import type { Service } from "../service.ts";
+import { runner, type Service } from "../service.ts";
 import type { InboxStore } from "./inbox_store.ts";
 
 /** What retention needs. Times in milliseconds. */
@@ -44,8 +44,6 @@ export function retention(options: RetentionOptions): Service {
   const { store, keep, clock = systemClock, chance = systemChance, alongside, onPurged } = options;
   const { first, most } = options.step ?? { first: 1_000, most: 20_000 };
   const pause = options.pause ?? Math.max(1_000, Math.min(15_000, keep / 20));
-  let stopping = new AbortController();
-  let running: Promise<void> | undefined;
   let rows = first;
   let freshAt = -Infinity;
 
@@ -75,19 +73,7 @@ export function retention(options: RetentionOptions): Service {
     await rounds(step, { clock, failed, signal });
   }
 
-  return {
-    name: "retention",
-    start() {
-      stopping = new AbortController();
-      running = run(stopping.signal);
-      return Promise.resolve();
-    },
-    async stop() {
-      stopping.abort();
-      await running;
-      running = undefined;
-    },
-  };
+  return runner("retention", run);
 }
 
 /** As many rows as would have taken the time of a step, and at most twice or half as many as before. */

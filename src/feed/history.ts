@@ -56,7 +56,7 @@ export interface Retry {
 }
 
 /** Reads a page, again and again while that fails; undefined when it is not wanted any more. */
-export async function readOn(
+export async function readPatiently(
   read: () => Promise<HistoryPage>,
   { failed, pause }: Retry,
   wanted: () => boolean,

@@ -29,6 +29,7 @@ export interface Crowd extends People {
 
 /** Milliseconds until changed counts are told; with many people longer, so that it stays a small part of the work. */
 const TELL = { least: 50, perPerson: 0.05, most: 2_000 } as const;
+
 /** Nobody, to begin with. */
 export function createPeople(deps: PersonDeps & { keeper: Pick<ShownKeeper, "keep"> }): Crowd {
   const people = new Map<string, Person>();
@@ -77,10 +78,10 @@ export function createPeople(deps: PersonDeps & { keeper: Pick<ShownKeeper, "kee
           done = true;
           if (personal) bySession.set(session, mine);
           mine.admit(session, personal);
-          session.signal.addEventListener("abort", () => {
+          session.onEnd(() => {
             mine.dismiss(session);
             leave(mine);
-          }, { once: true });
+          });
           back();
         },
         turnBack() {

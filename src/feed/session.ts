@@ -20,7 +20,7 @@ import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../l
 import { isControl, type Row } from "../log/row.ts";
 import { type Backfill, begin, giveUp } from "./backfill.ts";
 import { Ending } from "./ending.ts";
-import { type History, readOn, type Retry, type Span } from "./history.ts";
+import { type History, readPatiently, type Retry, type Span } from "./history.ts";
 import type { Hub, Subscriber } from "./hub.ts";
 import { type Followed, Interests } from "./interests.ts";
 import { presenceTopic } from "./presence.ts";
@@ -394,7 +394,7 @@ export class Session implements Subscriber {
     if (kept !== undefined) return kept;
     const { signal } = this;
     const resets = this.#resets;
-    const read = await readOn(
+    const read = await readPatiently(
       () => history.read(span, page, signal),
       this.#deps,
       () => !this.closed && this.#resets === resets,

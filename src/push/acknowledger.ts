@@ -10,7 +10,7 @@ import { type Clock, rest } from "../clock.ts";
 import type { Statement } from "../database/postgres.ts";
 import { type Cursor, parseCursor } from "../log/cursor.ts";
 import { toPositionRecord } from "../log/position.ts";
-import type { Service } from "../service.ts";
+import { runner, type Service } from "../service.ts";
 
 /** Writes what was collected. */
 export type WriteAcknowledged = (entries: readonly { user: string; cursor: Cursor }[]) => Promise<void>;
@@ -29,8 +29,6 @@ const PAGE = 5_000;
 export function createAcknowledger(write: WriteAcknowledged, clock: Clock): Acknowledger {
   const logger = getLogger(["tidings", "push"]);
   const waiting = new Map<string, Cursor>();
-  let stopping = new AbortController();
-  let running: Promise<void> | undefined;
 
   async function flush(): Promise<void> {
     while (waiting.size > 0) {
@@ -55,7 +53,7 @@ export function createAcknowledger(write: WriteAcknowledged, clock: Clock): Ackn
   }
 
   return {
-    name: "acknowledger",
+    ...runner("acknowledger", run),
     acknowledge(user, text) {
       const cursor = parseCursor(text);
       if (cursor === undefined || (waiting.size >= MOST && !waiting.has(user))) return;
@@ -63,16 +61,6 @@ export function createAcknowledger(write: WriteAcknowledged, clock: Clock): Ackn
       if (known === undefined || known.epoch !== cursor.epoch || known.xmax <= cursor.xmax) {
         waiting.set(user, cursor);
       }
-    },
-    start() {
-      stopping = new AbortController();
-      running = run(stopping.signal);
-      return Promise.resolve();
-    },
-    async stop() {
-      stopping.abort();
-      await running;
-      running = undefined;
     },
   };
 }

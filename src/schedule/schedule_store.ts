@@ -5,24 +5,14 @@
 import type { Statement } from "../database/postgres.ts";
 import { TidingsError } from "../errors.ts";
 import { parsePublications } from "../exact_json.ts";
-import type { Priority } from "../notification.ts";
+import type { Publication } from "../protocol.ts";
 
 /** What is to be sent, to each topic. */
-export interface Plan {
+export interface Plan extends Omit<Publication, "to" | "ttl" | "deliverAt"> {
   topics: readonly string[];
   sender: string;
-  type?: string;
-  title?: string;
-  body?: string;
-  link?: string;
-  data?: unknown;
-  priority?: Priority;
-  collapseKey?: string;
-  dedupeKey?: string;
   /** Milliseconds. */
   ttl?: number;
-  transient?: boolean;
-  push?: boolean;
 }
 
 /** How a recurring one recurs. */

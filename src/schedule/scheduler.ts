@@ -10,7 +10,7 @@
 import { getLogger } from "@logtape/logtape";
 import { type Chance, type Clock, jitter, systemChance, systemClock } from "../clock.ts";
 import { rounds } from "../rounds.ts";
-import type { Service } from "../service.ts";
+import { runner, type Service } from "../service.ts";
 import { stepOf } from "./step.ts";
 import type { ScheduleStore } from "./store.ts";
 
@@ -33,8 +33,6 @@ const RETRY_MS = 1_000;
 /** Makes the scheduler. */
 export function scheduler(options: SchedulerOptions): Service {
   const { store, clock = systemClock, chance = systemChance, pause = 500, batch = 1_000, onSent } = options;
-  let stopping = new AbortController();
-  let running: Promise<void> | undefined;
 
   async function look(): Promise<number> {
     const once = await store.sendDue(batch);
@@ -55,17 +53,5 @@ export function scheduler(options: SchedulerOptions): Service {
     return jitter(RETRY_MS, chance);
   }
 
-  return {
-    name: "scheduler",
-    start() {
-      stopping = new AbortController();
-      running = rounds(look, { clock, failed, signal: stopping.signal });
-      return Promise.resolve();
-    },
-    async stop() {
-      stopping.abort();
-      await running;
-      running = undefined;
-    },
-  };
+  return runner("scheduler", (signal) => rounds(look, { clock, failed, signal }));
 }
