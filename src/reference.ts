@@ -28,7 +28,7 @@ export function withTables(text: string): string {
 }
 
 /** The settings as a Markdown table. */
-export function settingsTable(): string {
+function settingsTable(): string {
   const rows = Object.entries(SETTINGS).map(([name, schema]) => {
     const { help, otherwise } = metaOf(schema);
     return `| \`${name}\` | ${help} | ${otherwise ?? defaultOf(schema)} |`;
@@ -37,7 +37,7 @@ export function settingsTable(): string {
 }
 
 /** The error codes as a Markdown table. */
-export function errorsTable(): string {
+function errorsTable(): string {
   const rows = Object.entries(ERRORS).map(([code, { status, close, title }]) =>
     `| \`${code}\` | ${status} | ${close} | ${title} |`
   );

@@ -9,6 +9,7 @@ import { MIN_SECRET_BYTES, parsePublicKey, parseSecret } from "./auth/key.ts";
 import { isOriginEntry, ORIGIN_EXPECTED } from "./auth/origin.ts";
 import { accepted, duration, flag, integer, list, matching, oneOf, parsed, setting, url } from "./setting.ts";
 import { parseQueues, parseShape, QUEUES_EXPECTED, SHAPE_EXPECTED } from "./transports/stomp_body.ts";
+import { STOMP_PREFIXES } from "./transports/stomp_destination.ts";
 
 const PATH = /^(\/[A-Za-z0-9._~-]+)+$/;
 
@@ -79,21 +80,21 @@ export const SETTINGS = {
     otherwise: "`10s`",
   }),
   TIDINGS_STOMP_USER_PREFIX: setting(
-    list(10, isPath, 'expected prefixes such as "/user"').default(["/user"]),
+    list(10, isPath, 'expected prefixes such as "/user"').default([...STOMP_PREFIXES.user]),
     {
       help: "STOMP: what a person's own destinations begin with; several separated by commas",
       otherwise: "`/user`",
     },
   ),
   TIDINGS_STOMP_TOPIC_PREFIX: setting(
-    list(10, isPath, 'expected prefixes such as "/topic"').default(["/topic"]),
+    list(10, isPath, 'expected prefixes such as "/topic"').default([...STOMP_PREFIXES.topic]),
     {
       help: "STOMP: what topics' destinations begin with; several separated by commas",
       otherwise: "`/topic`",
     },
   ),
   TIDINGS_STOMP_PUBLISH_PREFIX: setting(
-    list(10, isPath, 'expected prefixes such as "/app"').default(["/app", "/publish"]),
+    list(10, isPath, 'expected prefixes such as "/app"').default([...STOMP_PREFIXES.publish]),
     {
       help: "STOMP: further destinations that SEND publishes to; several separated by commas",
       otherwise: "`/app,/publish`",

@@ -15,7 +15,7 @@ import { type Sender, toSubmission } from "./sender.ts";
 export const MAX_BODY = 8 * 1024 * 1024;
 
 /** What sending answers. */
-export const sentSchema = z.object({
+const sentSchema = z.object({
   ids: z.array(z.string()).openapi({
     description:
       "The notifications' ids, in their order and, for one with several topics, in the order of its topics",

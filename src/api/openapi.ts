@@ -19,7 +19,7 @@ export function documented<E extends Env = AuthEnv>(): OpenAPIHono<E> {
 }
 
 /** RFC 9457 problem details, as all errors are answered. */
-export const problemSchema = z.object({
+const problemSchema = z.object({
   type: z.string().openapi({ example: "urn:tidings:error:invalid_request" }),
   title: z.string(),
   status: z.int(),

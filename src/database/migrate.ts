@@ -72,7 +72,7 @@ export async function readMigrations(
 }
 
 /** Why a database cannot be used, in one line without the password. */
-export function cannotReach(url: string, error: unknown): StartError {
+function cannotReach(url: string, error: unknown): StartError {
   const { code, message } = error as { code?: string; message?: string };
   const reason = REASONS[code ?? ""] ?? message ?? String(error);
   return new StartError(`Cannot use the database at ${whereIs(url)}: ${reason.replaceAll(/\s+/g, " ")}`, {

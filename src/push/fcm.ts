@@ -144,7 +144,7 @@ export function fcm(options: FcmOptions): Provider {
 }
 
 /** The `message` of a request to FCM. */
-export function fcmMessage(target: Target, message: PushMessage, now: number): Record<string, unknown> {
+function fcmMessage(target: Target, message: PushMessage, now: number): Record<string, unknown> {
   const { item, ttl } = message;
   const high = item.priority === "high" && message.kind === "notify";
   const text = {
@@ -191,7 +191,7 @@ export function fcmMessage(target: Target, message: PushMessage, now: number): R
 }
 
 /** What FCM's answer means: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode */
-export function fcmOutcome(status: number, body: string, after: number | undefined): Outcome {
+function fcmOutcome(status: number, body: string, after: number | undefined): Outcome {
   if (status === 200) return outcomeOf(status, after);
   const parsed = errorSchema.safeParse(parse(body));
   const error = parsed.success ? parsed.data.error : undefined;
