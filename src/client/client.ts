@@ -2,7 +2,7 @@
  * A connected client: hears through the tab that holds the connection, and says what can be said over it there, the rest beside it.
  * @module
  */
-import { type Chance, type Clock, systemChance, systemClock } from "../clock.ts";
+import { type Chance, type Clock, systemChance } from "../clock.ts";
 import type { Item } from "../notification.ts";
 import {
   type ClientFrame,
@@ -15,7 +15,6 @@ import {
   type ServerFrame,
 } from "../protocol.ts";
 import { Connection } from "./connection.ts";
-import { Credentials } from "./credentials.ts";
 import { CALL, within } from "./deadline.ts";
 import { Emitter, iterate } from "./events.ts";
 import { call, type HttpOptions } from "./http.ts";
@@ -23,7 +22,7 @@ import type { InboxPage, InboxQuery, Marked } from "./inbox.ts";
 import type { LinkTools } from "./link.ts";
 import type { Transport } from "./machine.ts";
 import { defaultStore, type KeyValueStore, Memory, Recent } from "./memory.ts";
-import { baseOf, type ConnectOptions, transportsOf } from "./options.ts";
+import { type ConnectOptions, httpOf, transportsOf } from "./options.ts";
 import { TidingsClientError } from "./problem.ts";
 import { type Snapshot, Tab, tabTools } from "./tabs.ts";
 import { realWorld } from "./world.ts";
@@ -88,15 +87,10 @@ export class Client<I extends Item> implements TidingsClient<I> {
 
   /** Throws a TidingsClientError for settings that cannot work. */
   constructor(options: ConnectOptions) {
-    const base = baseOf(options);
-    const transports = transportsOf(options);
-    this.#clock = options.clock ?? systemClock;
+    this.#http = httpOf(options);
+    this.#clock = this.#http.clock;
     this.#chance = options.chance ?? systemChance;
-    const credentials = new Credentials(this.#clock, options.token, options.getToken);
-    const ask = options.fetch ?? fetch;
-    // called as a plain function, as browsers demand
-    this.#http = { base, credentials, clock: this.#clock, fetch: (input, init) => ask(input, init) };
-    this.#beginning = this.#begin(options, transports);
+    this.#beginning = this.#begin(options, transportsOf(options));
   }
 
   get snapshot(): Snapshot {
@@ -115,7 +109,7 @@ export class Client<I extends Item> implements TidingsClient<I> {
     return iterate<I>(WAITING, (push, end) => {
       const stops = [this.on("item", push), this.on("state", ({ state }) => state === "closed" && end())];
       return () => stops.forEach((stop) => stop());
-    });
+    }, this.snapshot.state === "closed");
   }
 
   async publish(publication: Publication): Promise<string[]> {

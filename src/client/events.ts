@@ -31,10 +31,11 @@ export class Emitter<Map> {
   }
 }
 
-/** Values from a source, for one `for await`. At most `most` wait to be read. */
+/** Values from a source, for one `for await`. At most `most` wait to be read. `closed`: there will be none. */
 export function iterate<T>(
   most: number,
   begin: (push: (value: T) => void, end: () => void) => () => void,
+  closed: boolean,
 ): AsyncIterableIterator<T> {
   const values: T[] = [];
   let waiting: { resolve(result: IteratorResult<T>): void; reject(error: unknown): void } | null = null;
@@ -62,6 +63,7 @@ export function iterate<T>(
     }
   };
   const stop = begin(push, () => over || finish());
+  if (closed) finish();
   return {
     [Symbol.asyncIterator]() {
       return this;

@@ -2,21 +2,30 @@
  * The settings of a client, and which of them cannot work.
  * @module
  */
-import type { Chance, Clock } from "../clock.ts";
-import type { GetToken } from "./credentials.ts";
+import { type Chance, type Clock, systemClock } from "../clock.ts";
+import { Credentials, type GetToken } from "./credentials.ts";
+import type { HttpOptions } from "./http.ts";
 import { type Transport, TRANSPORTS } from "./machine.ts";
 import type { KeyValueStore } from "./memory.ts";
 import { TidingsClientError } from "./problem.ts";
 import type { World } from "./world.ts";
 
-/** Settings of a client. */
-export interface ConnectOptions {
+/** How to reach the gateway. */
+export interface ReachOptions {
   /** The gateway. @default the page's own origin */
   url?: string | URL;
   /** A token, for sessions that may end when it does. */
   token?: string;
   /** Gives a token, and is asked again before it expires. Neither this nor `token`: the browser's cookie counts. */
   getToken?: GetToken;
+  /** @default the platform's */
+  fetch?: typeof fetch;
+  /** For tests. */
+  clock?: Clock;
+}
+
+/** Settings of a client. */
+export interface ConnectOptions extends ReachOptions {
   /**
    * Who this is, where the token cannot be read and with cookies: the name under which the cursor is kept and tabs share one
    * connection. Without a name each tab is for itself.
@@ -32,12 +41,8 @@ export interface ConnectOptions {
   tabs?: boolean;
   /** What may be used, best first. @default WebSocket, SSE, long-poll */
   transports?: readonly Transport[];
-  /** @default the platform's */
-  fetch?: typeof fetch;
   /** @default the platform's; Node 20 has none: give `ws`, or go without */
   WebSocket?: typeof WebSocket;
-  /** For tests. */
-  clock?: Clock;
   /** For tests. */
   chance?: Chance;
   /** For tests. */
@@ -53,8 +58,22 @@ export function transportsOf({ transports = TRANSPORTS }: ConnectOptions): reado
   );
 }
 
-/** The gateway's address, ending in a slash. Throws a TidingsClientError when there is none in `url`. */
-export function baseOf({ url }: ConnectOptions): URL {
+/** The way to the gateway. Throws a TidingsClientError when `url` is none. */
+export function httpOf(
+  { url, token, getToken, fetch: given, clock = systemClock }: ReachOptions,
+): HttpOptions {
+  const ask = given ?? fetch;
+  return {
+    base: baseOf(url),
+    credentials: new Credentials(clock, token, getToken),
+    clock,
+    // called as a plain function, as browsers demand
+    fetch: (input, init) => ask(input, init),
+  };
+}
+
+/** The gateway's address, ending in a slash. */
+function baseOf(url: string | URL | undefined): URL {
   const page = (globalThis.location as Location | undefined)?.href;
   let base: URL;
   try {

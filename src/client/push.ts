@@ -6,30 +6,21 @@
  * ```
  * @module
  */
-import { type Clock, systemClock } from "../clock.ts";
 import { type InboxChange, type InboxCount, PATHS } from "../protocol.ts";
-import { Credentials, type GetToken } from "./credentials.ts";
-import { call, type HttpOptions } from "./http.ts";
+import { call } from "./http.ts";
 import { defaultStore, type KeyValueStore } from "./memory.ts";
+import { httpOf, type ReachOptions } from "./options.ts";
 import { TidingsClientError } from "./problem.ts";
 import { workerStore } from "./worker_store.ts";
 
 /** How to reach the gateway, and which worker to use. */
-export interface PushOptions {
-  /** The gateway. @default the page's own origin */
-  url?: string | URL;
-  token?: string;
-  getToken?: GetToken;
+export interface PushOptions extends ReachOptions {
   /** The worker's address, of this page's own origin. @default "/worker.js" */
   worker?: string;
   /** This browser's name among the person's devices. @default one that is made up and kept */
   device?: string;
   /** Where that name is kept. @default localStorage */
   storage?: KeyValueStore;
-  /** @default the platform's */
-  fetch?: typeof fetch;
-  /** For tests. */
-  clock?: Clock;
 }
 
 /**
@@ -130,18 +121,6 @@ async function subscribe(manager: PushManager, key: string): Promise<PushSubscri
     await known.unsubscribe();
   }
   return await manager.subscribe({ userVisibleOnly: true, applicationServerKey: wanted });
-}
-
-function httpOf({ url, token, getToken, fetch: given, clock = systemClock }: PushOptions): HttpOptions {
-  const base = new URL(url ?? globalThis.location.origin, globalThis.location.href);
-  if (!base.pathname.endsWith("/")) base.pathname += "/";
-  const ask = given ?? fetch;
-  return {
-    base,
-    credentials: new Credentials(clock, token, getToken),
-    clock,
-    fetch: (input, init) => ask(input, init),
-  };
 }
 
 function deviceName({ device, storage = defaultStore() }: PushOptions): string {

@@ -102,6 +102,13 @@ shows("the next page goes on from where the last one stopped, each person apart"
   other.client.close();
 });
 
+shows("an iteration of a client that is closed ends at once", async (gateway) => {
+  const told = new Told(gateway);
+  await told.live();
+  told.client.close();
+  assert.deepEqual(await Array.fromAsync(told.client), []);
+});
+
 shows(
   "iterating gives the notifications, ends with close() and says when it was too slow",
   async (gateway) => {
