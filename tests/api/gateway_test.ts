@@ -1,6 +1,4 @@
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { WebSocket } from "ws";
 import { VERSION } from "../../src/version.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
 import { startGateway } from "../helpers/gateway.ts";
@@ -59,31 +57,16 @@ Deno.test("publish over a WebSocket keeps to the same rules as POST /v1/notifica
   await using database = await testDatabase();
   await using gateway = await startGateway(database);
   const token = await gateway.token("ann", { publish: ["user:*"] });
-  const socket = new WebSocket(`${gateway.url.replace("http", "ws")}/v1/feed`, {
-    headers: { authorization: `Bearer ${token}` },
-  });
-  const frames: Record<string, unknown>[] = [];
-  socket.on("message", (data) => frames.push(JSON.parse(String(data))));
+  await using socket = await dial(gateway.url, { headers: { authorization: `Bearer ${token}` } });
   // deno-lint-ignore no-explicit-any -- frames are looked into field by field
-  const answer = async (ref: string): Promise<any> => {
-    for (;;) {
-      const found = frames.find((frame) => frame["ref"] === ref);
-      if (found !== undefined) return found;
-      await once(socket, "message");
-    }
-  };
-  await once(socket, "open");
-  const publish = (ref: string, publication: object) => {
-    socket.send(JSON.stringify({ op: "publish", ref, ...publication }));
-    return answer(ref);
-  };
-  const ok = await publish("1", { to: ["user:ann", "user:bob"], title: "hi" });
+  const publish = (publication: object): Promise<any> => socket.ask({ op: "publish", ...publication });
+  const ok = await publish({ to: ["user:ann", "user:bob"], title: "hi" });
   assert.equal(ok.op, "ok");
   assert.equal(ok.ids.length, 2);
-  const invalid = await publish("2", { to: "user:ann", titel: "hi" });
+  const invalid = await publish({ to: "user:ann", titel: "hi" });
   assert.equal(invalid.problem.code, "invalid_request");
   assert.deepEqual(invalid.problem.errors, [{ field: "titel", message: "is not a known field" }]);
-  const forbidden = await publish("3", { to: "all" });
+  const forbidden = await publish({ to: "all" });
   assert.equal(forbidden.problem.code, "forbidden");
   assert.equal(forbidden.problem.errors[0].field, "to");
   const rows = await database.sql`select id, topic, sender from tidings.notification order by id`;
@@ -91,8 +74,6 @@ Deno.test("publish over a WebSocket keeps to the same rules as POST /v1/notifica
     { id: ok.ids[0], topic: "user:ann", sender: "ann" },
     { id: ok.ids[1], topic: "user:bob", sender: "ann" },
   ]);
-  socket.close();
-  await once(socket, "close");
 });
 
 Deno.test("a page of an allowed origin may read every header that an answer has for it", async () => {
@@ -132,8 +113,12 @@ Deno.test("numbers in data keep their digits on every way in and out", async () 
   const stored = '{"n": [12345678901234567890, 1.50]}';
   await using socket = await dial(gateway.url, { headers });
   await socket.next("welcome");
-  const raw: string[] = [];
-  socket.socket.on("message", (frame) => raw.push(String(frame)));
+  let raw = "";
+  const all = Promise.withResolvers<void>();
+  socket.socket.on("message", (frame) => {
+    raw += String(frame);
+    if (raw.split(stored).length > 4) all.resolve();
+  });
   await using stomp = await connectStomp(stompUrl(gateway.url), token);
   await stomp.subscribe("/user/queue/notification");
   const text = await fetch(`${gateway.url}/v1/notifications`, {
@@ -150,7 +135,8 @@ Deno.test("numbers in data keep their digits on every way in and out", async () 
   assert.deepEqual(rows.map((row) => row.data), [stored, stored, stored, stored]);
 
   for (const message of await stomp.messages.take(4)) assert.ok(message.body.includes(stored), message.body);
-  while (raw.join("").split(stored).length <= 4) await once(socket.socket, "message");
+  await Promise.race([all.promise, socket.closed]);
+  assert.equal(raw.split(stored).length, 5);
   const read = async (path: string) => await (await fetch(`${gateway.url}${path}`, { headers })).text();
   assert.equal((await read("/v1/feed?since=earliest&wait=0")).split(stored).length, 5);
   // not as the database wrote it, but with its digits

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import type { BrowserContext, Page } from "playwright-core";
+import { LEEWAY } from "../../src/auth/token.ts";
 import type { ConnectOptions, Snapshot } from "../../src/client/mod.ts";
 import { TRANSPORTS } from "../../src/client/mod.ts";
 import { testDatabase } from "../helpers/database.ts";
 import { startGateway, type TestGateway } from "../helpers/gateway.ts";
+import { type JumpClock, jumpClock } from "../helpers/jump_clock.ts";
 import { startBrowser } from "./chromium.ts";
 import { type ClientPage, clientPage, heard, live } from "./client_page.ts";
 
@@ -13,6 +15,8 @@ interface Scene {
   gateway: TestGateway;
   context: BrowserContext;
   page: Page;
+  /** The gateway's. */
+  clock: JumpClock;
   /** Somebody whom no other scene knows. */
   user: string;
   connect(options?: ConnectOptions): Promise<Snapshot>;
@@ -22,7 +26,8 @@ interface Scene {
 function shows(name: string, run: (scene: Scene) => Promise<void>, transports = TRANSPORTS): void {
   Deno.test(`in Chromium, signed in by an HttpOnly cookie: ${name}`, async () => {
     await using database = await testDatabase();
-    await using gateway = await startGateway(database, { env: { TIDINGS_COOKIE: "session" } });
+    const clock = jumpClock();
+    await using gateway = await startGateway(database, { clock, env: { TIDINGS_COOKIE: "session" } });
     await using browser = await startBrowser();
     browser.expected.push(/status of 40[13]/);
     for (const transport of transports) {
@@ -33,7 +38,7 @@ function shows(name: string, run: (scene: Scene) => Promise<void>, transports = 
         assert.equal(snapshot.transport, transport);
         return snapshot;
       };
-      await run({ gateway, context, page, user: `ann-${transport}`, connect });
+      await run({ gateway, context, page, clock, user: `ann-${transport}`, connect });
       await context.close();
     }
   });
@@ -85,14 +90,13 @@ shows(
 );
 
 shows("each transport goes on when the application renews the cookie", async (scene) => {
-  const { page, user, connect } = scene;
-  await signIn(scene, 3);
-  const over = Date.now() + 3_000;
+  const { page, user, clock, connect } = scene;
+  await signIn(scene, 60);
   await connect();
   await publish(page, `user:${user}`, "before");
   await heard(page, ["before"]);
   await signIn(scene);
-  await page.waitForFunction((over) => Date.now() > over, over);
+  await clock.jump(60_000 + LEEWAY * 1_000);
   await publish(page, `user:${user}`, "after");
   await heard(page, ["before", "after"]);
 });

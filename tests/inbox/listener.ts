@@ -21,7 +21,7 @@ export class Listener implements AsyncDisposable {
   closed: number | undefined;
   readonly #socket: WebSocket;
   readonly #waiting = new Set<() => void>();
-  readonly #answers = new Map<string, (frame: ServerFrame) => void>();
+  readonly #answers = new Map<string, PromiseWithResolvers<ServerFrame>>();
   #ref = 0;
 
   /** Opens a tab and waits for its welcome. */
@@ -38,6 +38,8 @@ export class Listener implements AsyncDisposable {
     this.#socket.on("message", (data: unknown) => this.#take(JSON.parse(String(data))));
     this.#socket.on("close", (code: number) => {
       this.closed = code;
+      for (const { reject } of this.#answers.values()) reject(new Error(`Closed with ${code}, not answered`));
+      this.#answers.clear();
       this.#wake();
     });
     this.#socket.on("error", () => this.#wake());
@@ -70,13 +72,14 @@ export class Listener implements AsyncDisposable {
     }
   }
 
-  /** Sends a frame and resolves with its answer. */
+  /** Sends a frame and resolves with its answer; rejects when the tab is closed instead. */
   ask(frame: ClientFrame): Promise<ServerFrame> {
+    if (this.closed !== undefined) return Promise.reject(new Error(`Closed with ${this.closed}`));
     const ref = String(++this.#ref);
-    return new Promise((resolve) => {
-      this.#answers.set(ref, resolve);
-      this.#socket.send(JSON.stringify({ ...frame, ref }));
-    });
+    const answer = Promise.withResolvers<ServerFrame>();
+    this.#answers.set(ref, answer);
+    this.#socket.send(JSON.stringify({ ...frame, ref }));
+    return answer.promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -115,7 +118,7 @@ export class Listener implements AsyncDisposable {
       case "pong": {
         const answer = this.#answers.get(frame.ref ?? "");
         this.#answers.delete(frame.ref ?? "");
-        answer?.(frame);
+        answer?.resolve(frame);
         break;
       }
     }
