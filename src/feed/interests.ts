@@ -8,6 +8,7 @@
  * - A bound is remembered only until the session's position is past it.
  * @module
  */
+import type { Batch } from "../log/batch.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
 import type { Row } from "../log/row.ts";
 import type { Hub, Subscriber } from "./hub.ts";
@@ -57,16 +58,9 @@ export class Interests {
     return this.#revision;
   }
 
-  /** Whether some rows of the topics do not count. */
-  get bounded(): boolean {
-    return this.#stretches.size > 0;
-  }
-
-  /** Whether a row of one of the topics counts. */
-  counts(row: Row): boolean {
-    return this.#stretches.get(row.topic)?.some(({ since, until }) =>
-      (since === undefined || !isBehind(since, row)) && (until === undefined || isBehind(until, row))
-    ) ?? true;
+  /** The rows that count, of a batch of these topics. */
+  sift(batch: Batch): Batch {
+    return this.#stretches.size === 0 ? batch : batch.filter((row) => this.#counts(row));
   }
 
   /** The session asks for a topic; `since` when it is a place that `position` has not reached yet. */
@@ -151,6 +145,12 @@ export class Interests {
   /** Leaves the hub; what the topics were can still be asked. */
   leave(): void {
     for (const topic of this.#topics) this.#hub.leave(topic, this.#subscriber);
+  }
+
+  #counts(row: Row): boolean {
+    return this.#stretches.get(row.topic)?.some(({ since, until }) =>
+      (since === undefined || !isBehind(since, row)) && (until === undefined || isBehind(until, row))
+    ) ?? true;
   }
 
   #add(topic: string): void {

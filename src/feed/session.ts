@@ -171,9 +171,7 @@ export class Session implements Subscriber {
   /** The person follows from `since` on. What the session asked for itself stays as it is. */
   follow(id: string, topic: string, since: Cursor): void {
     if (!this.#interests.lacks(id, topic)) return;
-    this.#position = this.position;
-    this.#backfills.push({ topics: [topic], since, followed: id, resolve: () => {} });
-    this.#catchUp();
+    this.#enqueue({ topics: [topic], since, followed: id, resolve: () => {} });
   }
 
   /**
@@ -191,11 +189,7 @@ export class Session implements Subscriber {
    * Until it resolves the session's cursor says nothing about these topics. Resolves as well when the session ends.
    */
   backfill(topics: readonly string[], since: Cursor): Promise<void> {
-    return new Promise((resolve) => {
-      this.#position = this.position;
-      this.#backfills.push({ topics, since, resolve });
-      this.#catchUp();
-    });
+    return new Promise((resolve) => this.#enqueue({ topics, since, resolve }));
   }
 
   /** Delivers nothing more until this has settled, which must not reject. */
@@ -235,7 +229,7 @@ export class Session implements Subscriber {
     }
     mine = this.#sift(mine);
     if (mine.rows.length > 0 && !this.#emit(mine)) this.#catchUp();
-    else this.#settle();
+    else this.#interests.settle(this.position);
   }
 
   /** From the hub: another history began. */
@@ -259,16 +253,17 @@ export class Session implements Subscriber {
     this.#sink.close(error);
   }
 
+  #enqueue(backfill: Backfill): void {
+    this.#position = this.position;
+    this.#backfills.push(backfill);
+    this.#catchUp();
+  }
+
   /** Drops what is outside of the topics' stretches, and what the person does not want to see. */
   #sift(batch: Batch): Batch {
     const { screen } = this;
-    const mine = this.#interests.bounded ? batch.filter((row) => this.#interests.counts(row)) : batch;
+    const mine = this.#interests.sift(batch);
     return screen === undefined ? mine : mine.filter((row) => isControl(row) || !screen(row));
-  }
-
-  /** Forgets bounds that it is past. */
-  #settle(): void {
-    if (this.#interests.bounded) this.#interests.settle(this.position);
   }
 
   /** Begins again at the hub's position. */
@@ -337,7 +332,7 @@ export class Session implements Subscriber {
           next.resolve();
           continue;
         }
-        this.#settle();
+        this.#interests.settle(this.position);
         const after = this.#position;
         if (covers(after, hub.position)) {
           this.#position = undefined;
