@@ -28,9 +28,17 @@ const HERE = [
   "--disable-backgrounding-occluded-windows",
 ];
 
+/** Milliseconds that anything may take on a machine that is busy with other tests. */
+const PATIENCE = 60_000;
+
 /** Starts one: the machine's, or the one that npm brings. */
 export async function startBrowser(): Promise<TestBrowser> {
-  const browser = await chromium.launch({ executablePath: await executable(), args: HERE, headless: true });
+  const browser = await chromium.launch({
+    executablePath: await executable(),
+    args: HERE,
+    headless: true,
+    timeout: 2 * PATIENCE,
+  });
   const complaints: string[] = [];
   const expected: RegExp[] = [];
   const watch = (page: Page) => {
@@ -44,7 +52,7 @@ export async function startBrowser(): Promise<TestBrowser> {
     expected,
     async context(options) {
       const context = await browser.newContext(options);
-      context.setDefaultTimeout(15_000);
+      context.setDefaultTimeout(PATIENCE);
       context.on("page", watch);
       return context;
     },
@@ -55,10 +63,10 @@ export async function startBrowser(): Promise<TestBrowser> {
   };
 }
 
-/** What a page comes to, or an error when that takes more than half a minute: a page's own promises have no deadline. */
+/** What a page comes to, or an error when that takes more than a minute: a page's own promises have no deadline. */
 export async function inTime<T>(work: Promise<T>, what: string): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`It never came to this: ${what}`)), 30_000);
+  const timer = setTimeout(() => late.reject(new Error(`It never came to this: ${what}`)), PATIENCE);
   try {
     return await Promise.race([work, late.promise]);
   } finally {
