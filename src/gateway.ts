@@ -111,7 +111,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     prepare: !pooled,
     name: `tidings ${instance}`,
   }, { clock });
-  // One connection, which keeps what it does warm: a bell is answered sooner than by whichever of the pool is next.
+  // One connection, which hears the bell and answers it: whichever of the pool is next would have to wake up first.
   const tailDatabase = createDatabase({
     url: deps.database.listenUrl,
     max: 1,
@@ -140,8 +140,9 @@ export function createGateway(deps: GatewayDeps): Gateway {
     sinceRead: () => (clock.now() - tail.tailer.health.at) / 1_000,
     memory: () => Deno.memoryUsage().rss,
   });
-  const tail = createLog({ listenUrl: deps.database.listenUrl, instance }, {
+  const tail = createLog({ instance }, {
     database,
+    tail: tailDatabase,
     store,
     clock,
     chance,

@@ -33,7 +33,7 @@ export const SETTINGS = {
     secret: true,
   }),
   TIDINGS_DATABASE_POOL: setting(integer(2, 1_000).default(10), {
-    help: "Connections to the database for statements; one more listens",
+    help: "Connections to the database for statements; one more listens and reads the log",
   }),
   TIDINGS_DATA: setting(z.string().default(".data"), {
     help: "Folder of the embedded database and of what is made at the first start in dev mode",

@@ -46,10 +46,25 @@ export interface Database extends Service {
   /** The same as a tagged template, with the usual deadline. */
   readonly sql: Statement;
   /**
+   * Makes the only connection of a pool of one LISTEN; resolves when that is in force, and waits its turn behind the statements
+   * under way. It holds for this connection: when `lost` is told, another one is to be asked. Notifications go to the last ears.
+   */
+  listen(channels: readonly string[], ears: Ears): Promise<void>;
+  /** Gives up the connections, which may be dead without saying so, and opens new ones. */
+  renew(): void;
+  /**
    * The program is stopping: until the next start, no statement may take longer than this, those under way from now on. So
    * that a database that does not answer does not hold up a stop.
    */
   hasten(ms: number): void;
+}
+
+/** Who hears what a connection LISTENs to. */
+export interface Ears {
+  /** A notification came. */
+  heard(channel: string): void;
+  /** The connection ended: nothing is heard until the next `listen`, and what rang meanwhile is lost. */
+  lost(): void;
 }
 
 /** SQLSTATE classes and codes that say "the server is not there", not "the statement is wrong". */
@@ -63,6 +78,14 @@ const LAST_ANSWERS = 5_000;
 
 /** Milliseconds between two attempts to connect; the driver's own 20 s are long when the server has been back for 19 of them. */
 const MOST_BACKOFF = 1_000;
+
+/** Milliseconds that LISTEN waits for the statements before it; adopting a large dump takes its time. */
+const LISTEN_DEADLINE = 3_600_000;
+
+/** The driver hands notifications to this option, which its types leave out; its own `listen` is made of it. */
+interface Notified {
+  onnotify(channel: string, payload: string): void;
+}
 
 /** Options of the driver that every connection of this program shares. */
 export function connection(
@@ -98,13 +121,26 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
   /** Statements that somebody waits for, and what gives each up after so many milliseconds. */
   const underWay = new Map<PromiseLike<unknown>, (ms: number) => void>();
   let longest = Infinity;
+  let ears: Ears | undefined;
 
   function open(): Sql {
     const settings = connection(url, name);
     if (prepare) {
       settings.connection = { ...settings.connection, statement_timeout: 60_000, ...options.settings };
     }
-    return postgres(url, { ...settings, max, prepare });
+    const hearing: Notified = { onnotify: (channel) => ears?.heard(channel) };
+    const opened: Sql = postgres(url, {
+      ...settings,
+      ...hearing,
+      onclose: () => {
+        if (sql === opened) ears?.lost();
+      },
+      max,
+      // one that listens is kept, however old
+      ...(max === 1 ? { max_lifetime: null } : {}),
+      prepare,
+    });
+    return opened;
   }
 
   const database: Database = {
@@ -118,7 +154,7 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
     },
     async stop() {
       const closing = sql;
-      sql = undefined;
+      sql = ears = undefined;
       // The driver's own waiting does not notice that a connection that was lost and made again is idle.
       const late = Promise.withResolvers<void>();
       const cancel = deps.clock.after(LAST_ANSWERS, late.resolve);
@@ -160,6 +196,19 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
         });
       }
     },
+    async listen(channels, whose) {
+      if (max !== 1) {
+        throw new Error("Cannot listen: a notification comes to one connection, and this pool has several");
+      }
+      ears = whose;
+      await database.query(
+        (sql) => sql.unsafe(channels.map((channel) => `listen "${channel}"`).join("; ")) as never,
+        LISTEN_DEADLINE,
+      );
+    },
+    renew() {
+      if (sql !== undefined) replace(sql);
+    },
     hasten(ms) {
       longest = ms;
       for (const giveUpAfter of underWay.values()) giveUpAfter(ms);
@@ -175,6 +224,7 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
   function replace(dead: Sql): void {
     if (sql !== dead) return;
     sql = open();
+    ears?.lost();
     dead.end({ timeout: 0 }).then(undefined, () => undefined);
   }
 }

@@ -1,5 +1,6 @@
 /**
- * Hears the bell: a connection of its own that LISTENs, directly to the server (a transaction pooler passes no bells on).
+ * Hears the bell, on the connection that also reads the log: directly to the server (a transaction pooler passes no bells on), and
+ * warm when the bell is to be answered.
  *
  * Invariants:
  * - Every (re)connect rings: what rang in between is lost, so it means "read again".
@@ -9,15 +10,12 @@
  * - Nothing ends the watch but `stop`: what goes wrong is told, and tried again.
  * @module
  */
-import postgres from "postgres";
 import { type Chance, type Clock, jitter } from "../clock.ts";
-import { connection, type Database } from "../database/postgres.ts";
+import type { Database } from "../database/postgres.ts";
 import type { Service } from "../service.ts";
 
 /** How to listen. Times in milliseconds. */
 export interface ListenerOptions {
-  /** A direct connection to the server. */
-  url: string;
   /** This gateway's id: names its heartbeat's channel. */
   instance: string;
   /** Between two heartbeats. @default 10000 */
@@ -36,32 +34,42 @@ export interface ListenerEvents {
   failed(error: unknown): void;
 }
 
-/** The channel that the trigger rings. */
+/** The channel that a sender rings. */
 export const BELL = "tidings";
 
-/** Listens after `start`, which resolves when the first LISTEN is in force. */
+/**
+ * Listens after `start`, which resolves when the first LISTEN is in force: on `tail`, a direct connection, which its owner starts
+ * before and stops after it; heartbeats are sent through `database`.
+ */
 export function createListener(
   options: ListenerOptions,
-  deps: { database: Database; clock: Clock; chance: Chance; events: ListenerEvents },
+  deps: { database: Database; tail: Database; clock: Clock; chance: Chance; events: ListenerEvents },
 ): Service {
-  const { url, instance, heartbeat = 10_000, echo = 5_000 } = options;
-  const { database, clock, chance, events } = deps;
+  const { instance, heartbeat = 10_000, echo = 5_000 } = options;
+  const { database, tail, clock, chance, events } = deps;
   const channel = `tidings_${instance}`;
   let stopping: AbortController | undefined;
   let loop: Promise<void> | undefined;
-  let sql: postgres.Sql | undefined;
+  let deaf = true;
+  /** Ends the pause between two heartbeats. */
+  let pause = new AbortController();
   let echoed: (() => void) | undefined;
 
   async function listen(): Promise<void> {
-    const opened = postgres(url, {
-      ...connection(url, "tidings listener"),
-      max: 1,
-      idle_timeout: 0,
-      max_lifetime: 0,
-    });
-    sql = opened;
-    await opened.listen(BELL, () => events.ring(), () => events.ring());
-    await opened.listen(channel, () => echoed?.());
+    deaf = false;
+    try {
+      await tail.listen([BELL, channel], {
+        heard: (rung) => rung === BELL ? events.ring() : echoed?.(),
+        lost() {
+          deaf = true;
+          pause.abort();
+        },
+      });
+    } catch (error) {
+      deaf = true;
+      throw error;
+    }
+    events.ring();
   }
 
   /** Whether a bell that this gateway rings for itself arrives. */
@@ -86,28 +94,28 @@ export function createListener(
 
   async function watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
+      pause = new AbortController();
+      const either = AbortSignal.any([signal, pause.signal]);
       try {
-        const alive = await probe(signal);
+        if (deaf) await listen();
+        const alive = await probe(either);
         if (signal.aborted) return;
+        if (deaf) continue;
         events.heard(alive);
-        if (!alive) {
-          await close();
-          await listen();
-        }
-        await clock.sleep(jitter(alive ? heartbeat : echo / 5, chance), signal);
+        if (!alive) tail.renew();
+        await rest(alive ? heartbeat : echo / 5, alive ? either : signal);
       } catch (error) {
         if (signal.aborted) return;
-        // Not reached: events.heard(false) has said so; the next round tries again.
-        if (!isConnectionTrouble(error)) events.failed(error);
-        await clock.sleep(jitter(echo / 5, chance), signal).catch(() => undefined);
+        if (isConnectionTrouble(error)) events.heard(false);
+        else events.failed(error);
+        await rest(echo / 5, signal);
       }
     }
   }
 
-  async function close(): Promise<void> {
-    const closing = sql;
-    sql = undefined;
-    await closing?.end({ timeout: 0 });
+  /** Waits about so long; the signal only ends it early. */
+  function rest(ms: number, signal: AbortSignal): Promise<void> {
+    return clock.sleep(jitter(ms, chance), signal).catch(() => undefined);
   }
 
   return {
@@ -122,12 +130,11 @@ export function createListener(
       stopping?.abort();
       await loop;
       loop = stopping = undefined;
-      await close();
     },
   };
 }
 
-/** Everything the driver reports of a connection has a code; a programming error has none. */
+/** Everything that is reported of a connection has a code; a programming error has none. */
 function isConnectionTrouble(error: unknown): boolean {
   return typeof (error as { code?: unknown }).code === "string";
 }

@@ -18,6 +18,8 @@ import {
 /** What the log needs. */
 export interface LogDeps {
   database: Database;
+  /** The one connection that reads the log, and hears the bell. */
+  tail: Database;
   store: LogStore;
   clock: Clock;
   chance: Chance;
@@ -37,13 +39,14 @@ export interface Log extends Service {
 
 /** The log of one gateway; `start` resolves when it has a position and hears the bell. */
 export function createLog(
-  options: TailerOptions & { listenUrl: string; instance: string },
+  options: TailerOptions & { instance: string },
   deps: LogDeps,
 ): Log {
-  const { database, store, clock, chance, consumer, events } = deps;
+  const { database, tail, store, clock, chance, consumer, events } = deps;
   const tailer = createTailer(options, { store, clock, chance, consumer, events });
-  const listener = createListener({ url: options.listenUrl, instance: options.instance }, {
+  const listener = createListener({ instance: options.instance }, {
     database,
+    tail,
     clock,
     chance,
     events: {

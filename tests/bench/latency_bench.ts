@@ -1,86 +1,94 @@
 /**
  * (b) From commit to a client, idle: a WebSocket client of a gateway in a process of its own, against a bare LISTEN
  * connection that gets NOTIFY from the same server, and against the least relay between LISTEN and a WebSocket. Who writes is
- * one process, who receives another, for all of them. Timed from the moment COMMIT is sent, turn by turn.
+ * one process, who receives another, for all of them. Timed from the moment COMMIT is sent, turn by turn, on a server that
+ * flushes a commit for real, as users' do, and once more on one that does not.
  * @module
  */
-import { testDatabase } from "../helpers/database.ts";
+import { testCluster } from "../helpers/database.ts";
 import { start } from "../helpers/process.ts";
-import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
+import { type Benchmark, connect, FLUSHING, type Figure, gatewayProcess, median } from "./bench.ts";
 
 const SAMPLES = 300;
+/** Not counted. */
+const WARMING = 20;
 /** Milliseconds between two samples: the bell sleeps again, and nothing is busy. */
 const PAUSE = 10;
 const PEERS = ["bare", "carrier", "relay", "gateway"] as const;
+type Peer = (typeof PEERS)[number];
 
 export const benchmark: Benchmark = {
   name: "From commit to a WebSocket client, idle",
   async run(report) {
-    await using database = await testDatabase();
-    const writer = connect(database.url, { max: 1 });
+    await using cluster = await testCluster({ settings: FLUSHING });
+    const url = cluster.url();
+    const writer = connect(url, { max: 1 });
     await writer`create table bench_rows (like tidings.notification including defaults including identity including indexes)`;
-    await using gateway = await gatewayProcess(database.url);
-    await using relay = start("tests/bench/relay.ts", [database.url, "relay"]);
+    await using gateway = await gatewayProcess(url);
+    await using relay = start("tests/bench/relay.ts", [url, "relay"]);
     const [, relayed = ""] = await relay.until(/at (ws:\S+)/);
-    await using carrier = start("tests/bench/relay.ts", [database.url, "carrier"]);
+    await using carrier = start("tests/bench/relay.ts", [url, "carrier"]);
     const [, carried = ""] = await carrier.until(/at (ws:\S+)/);
     await using receiver = start("tests/bench/receiver.ts", [
-      database.url,
+      url,
       `carrier=${carried}`,
       `relay=${relayed}`,
       `gateway=${gateway.url.replace("http", "ws")}/v1/feed ${await gateway.token("idle")}`,
     ]);
     await receiver.until(/ready/);
 
-    const times = {
-      bare: [] as number[],
-      carrier: [] as number[],
-      relay: [] as number[],
-      gateway: [] as number[],
-    };
-    for (let sample = 0; sample < SAMPLES + 20; sample++) {
-      for (const peer of PEERS) {
-        await writer`begin`;
-        if (peer === "gateway") {
-          await writer`insert into tidings.notification (topic, title) values ('user:idle', 'hello')`;
-        } else {
-          await writer`with r as (insert into bench_rows (topic, title) values ('user:idle', 'hello') returning id)
-            select pg_notify(${peer}, id::text) from r`;
-        }
-        const sent = performance.timeOrigin + performance.now();
-        await writer`commit`;
-        const [, came] = await receiver.until(
-          new RegExp(`^${peer} ${sample + 1} (.*)$`, "m"),
-        );
-        if (sample >= 20) times[peer].push(Number(came) - sent);
-        await new Promise((resolve) => setTimeout(resolve, PAUSE));
+    const arrivals = { bare: 0, carrier: 0, relay: 0, gateway: 0 };
+    /** Milliseconds from COMMIT to one peer's client. */
+    async function sample(peer: Peer): Promise<number> {
+      await writer`begin`;
+      if (peer === "gateway") {
+        await writer`insert into tidings.notification (topic, title) values ('user:idle', 'hello')`;
+      } else {
+        await writer`with r as (insert into bench_rows (topic, title) values ('user:idle', 'hello') returning id)
+          select pg_notify(${peer}, id::text) from r`;
       }
+      const sent = performance.timeOrigin + performance.now();
+      await writer`commit`;
+      const [, came] = await receiver.until(new RegExp(`^${peer} ${++arrivals[peer]} (.*)$`, "m"));
+      return Number(came) - sent;
     }
+    async function medians(): Promise<Record<Peer, number>> {
+      const times: Record<Peer, number[]> = { bare: [], carrier: [], relay: [], gateway: [] };
+      for (let round = 0; round < SAMPLES + WARMING; round++) {
+        for (const peer of PEERS) {
+          const time = await sample(peer);
+          if (round >= WARMING) times[peer].push(time);
+          await new Promise((resolve) => setTimeout(resolve, PAUSE));
+        }
+      }
+      return {
+        bare: median(times.bare),
+        carrier: median(times.carrier),
+        relay: median(times.relay),
+        gateway: median(times.gateway),
+      };
+    }
+
+    const flushed = await medians();
+    await writer`alter system set fsync = off`;
+    await writer`select pg_reload_conf()`;
+    const unflushed = await medians();
     await writer.end({ timeout: 1 });
-    const [bare, carrying, reading, ours] = PEERS.map((peer) => median(times[peer])) as [
-      number,
-      number,
-      number,
-      number,
-    ];
-    report({
-      name: "median, against a bare LISTEN connection",
-      value: ours / bare,
-      unit: "times",
-      limit: { most: 2 },
-      from: `${ours.toFixed(2)} ms and ${bare.toFixed(2)} ms`,
-    });
-    for (
-      const [name, least] of [["reads one row by its key", reading], ["reads nothing", carrying]] as const
-    ) {
-      report({
-        name: `median, against the least relay that ${name}`,
-        value: ours / least,
-        unit: "times",
-        from: `${ours.toFixed(2)} ms and ${least.toFixed(2)} ms, which is ${
-          (least / bare).toFixed(2)
-        } times bare`,
-      });
-    }
+    report({ ...against("bare", flushed, "a bare LISTEN connection"), limit: { most: 2 } });
+    report(against("relay", flushed, "the least relay that reads one row by its key"));
+    report(against("carrier", flushed, "the least relay that reads nothing"));
+    report(against("bare", unflushed, "a bare LISTEN connection, without a flush"));
+    report(against("relay", unflushed, "the least relay that reads one row by its key, without a flush"));
   },
 };
+
+function against(peer: Peer, medians: Record<Peer, number>, name: string): Figure {
+  const { bare, gateway } = medians;
+  const times = `${gateway.toFixed(2)} ms and ${medians[peer].toFixed(2)} ms`;
+  return {
+    name: `median, against ${name}`,
+    value: gateway / medians[peer],
+    unit: "times",
+    from: peer === "bare" ? times : `${times}, which is ${(medians[peer] / bare).toFixed(2)} times bare`,
+  };
+}

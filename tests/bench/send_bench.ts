@@ -6,7 +6,7 @@
  */
 import type postgres from "postgres";
 import { testCluster } from "../helpers/database.ts";
-import { type Benchmark, connect, gatewayProcess, median } from "./bench.ts";
+import { type Benchmark, connect, FLUSHING, gatewayProcess, median } from "./bench.ts";
 import { pgbench } from "./pgbench.ts";
 
 const CLIENTS = 64;
@@ -27,9 +27,7 @@ export const benchmark: Benchmark = {
   async run(report) {
     await using cluster = await testCluster({
       settings: {
-        fsync: "on",
-        synchronous_commit: "on",
-        full_page_writes: "on",
+        ...FLUSHING,
         shared_buffers: "256MB",
         max_wal_size: "8GB",
       },

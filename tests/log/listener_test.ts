@@ -21,8 +21,13 @@ async function listen(
   const database = createDatabase({ url, max: 2, prepare: true, name: "pool" }, { clock: systemClock });
   await database.start();
   const ear = { rings: 0, heard: [] as boolean[], failures: [] as unknown[] };
-  const listener = createListener({ url: bells, instance: "test", heartbeat, echo }, {
+  const tail = createDatabase({ url: bells, max: 1, prepare: true, name: "tidings listener" }, {
+    clock: systemClock,
+  });
+  await tail.start();
+  const listener = createListener({ instance: "test", heartbeat, echo }, {
     database,
+    tail,
     clock: systemClock,
     chance,
     events: {
@@ -36,6 +41,7 @@ async function listen(
     listener,
     async [Symbol.asyncDispose]() {
       await listener.stop();
+      await tail.stop();
       await database.stop();
     },
   });
