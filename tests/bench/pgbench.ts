@@ -11,7 +11,10 @@ import { temporaryFolder } from "../helpers/temporary_folder.ts";
 /** How to send. */
 export interface Load {
   clients: number;
+  /** Seconds that count. */
   seconds: number;
+  /** Seconds before those, in which every connection fills its caches. @default 0 */
+  warming?: number;
   /** Transactions a second, at most; as many as go when absent. */
   rate?: number;
 }
@@ -26,10 +29,11 @@ export interface Sent {
 
 /** Runs a statement, each in a transaction of its own. */
 export async function pgbench(url: string, statement: string, load: Load): Promise<Sent> {
+  const { warming = 0 } = load;
   await using folder = await temporaryFolder("bench");
   const script = folder.at("script.sql");
   await writeFile(script, `${statement}\n`);
-  const { stdout } = await promisify(execFile)(await pgbenchPath(), [
+  const { stderr } = await promisify(execFile)(await pgbenchPath(), [
     ...[
       "-n",
       "-M",
@@ -39,15 +43,20 @@ export async function pgbench(url: string, statement: string, load: Load): Promi
       "-c",
       String(load.clients),
       "-T",
-      String(load.seconds),
+      String(warming + load.seconds),
+      "-P",
+      "1",
       "-f",
       script,
     ],
     ...(load.rate === undefined ? [] : ["-R", String(load.rate), "-l", "--log-prefix", folder.at("log")]),
     url,
   ]);
-  const rate = Number(/tps = ([\d.]+)/.exec(stdout)?.[1]);
-  if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stdout}`);
+  const perSecond = [...stderr.matchAll(/^progress: ([\d.]+) s, ([\d.]+) tps/gm)]
+    .filter(([, at]) => Number(at) > warming + 0.5)
+    .map(([, , tps]) => Number(tps));
+  const rate = perSecond.reduce((sum, tps) => sum + tps, 0) / perSecond.length;
+  if (!(rate > 0)) throw new Error(`pgbench said nothing of tps: ${stderr}`);
   const logs = (await readdir(folder.path)).filter((name) => name.startsWith("log."));
   const lines = (await Promise.all(logs.map((name) => readFile(folder.at(name), "utf8")))).join("");
   const times = lines.split("\n").filter((line) => line !== "").map((line) =>
