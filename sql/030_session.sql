@@ -203,8 +203,7 @@ begin
   return next;
 end $$;
 
--- Tells joins or leaves, pairs of a topic and a person, where somebody watches. Where nobody does it leaves the log alone: an
--- INSERT of no rows rings as well.
+-- Tells joins or leaves, pairs of a topic and a person, where somebody watches.
 create function tidings.announce(type text, topics text[], users text[], moment timestamptz) returns void
 language plpgsql volatile set search_path = '' as $$
 begin

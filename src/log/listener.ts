@@ -10,7 +10,7 @@
  * - Nothing ends the watch but `stop`: what goes wrong is told, and tried again.
  * @module
  */
-import { type Chance, type Clock, jitter } from "../clock.ts";
+import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import type { Database } from "../database/postgres.ts";
 import type { Service } from "../service.ts";
 
@@ -74,6 +74,7 @@ export function createListener(
 
   /** Whether a bell that this gateway rings for itself arrives. */
   async function probe(signal: AbortSignal): Promise<boolean> {
+    if (signal.aborted) return false;
     const heard = Promise.withResolvers<boolean>();
     echoed = () => heard.resolve(true);
     const cancel = clock.after(echo, () => heard.resolve(false));
@@ -102,20 +103,18 @@ export function createListener(
         if (signal.aborted) return;
         if (deaf) continue;
         events.heard(alive);
-        if (!alive) tail.renew();
-        await rest(alive ? heartbeat : echo / 5, alive ? either : signal);
+        if (!alive) {
+          tail.renew();
+          await listen();
+        }
+        await rest(clock, jitter(alive ? heartbeat : echo / 5, chance), alive ? either : signal);
       } catch (error) {
         if (signal.aborted) return;
         if (isConnectionTrouble(error)) events.heard(false);
         else events.failed(error);
-        await rest(echo / 5, signal);
+        await rest(clock, jitter(echo / 5, chance), signal);
       }
     }
-  }
-
-  /** Waits about so long; the signal only ends it early. */
-  function rest(ms: number, signal: AbortSignal): Promise<void> {
-    return clock.sleep(jitter(ms, chance), signal).catch(() => undefined);
   }
 
   return {

@@ -61,6 +61,7 @@ export const benchmark: Benchmark = {
           "insert",
           "notify",
           "INSERT, flag up, against NOTIFY in every transaction, nobody reading or listening",
+          2.5,
         ),
       );
       {
