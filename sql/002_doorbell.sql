@@ -10,10 +10,11 @@ language sql volatile parallel safe set search_path = '' as $$
   select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint
 $$;
 
--- Rings, when a row is inserted, unless that time is still to come. Checked by the column's type and not by a trigger: a statement-level
--- trigger in plpgsql costs an INSERT twice as much, for a domain's check is kept prepared. It never refuses anything. The row has its
--- transaction id before the flag is looked at (the check is given the id): a gateway that saw the flag down waits for every transaction
--- that was in progress then. A sequence that was never set (null) rings; bells of one transaction are one bell.
+-- Rings, when a row is inserted, unless that time is still to come. DESIGN.md has a statement-level trigger here; the column's type does
+-- it instead, because a trigger in plpgsql costs every INSERT twice as much as a domain's check, which stays prepared. The check
+-- never refuses anything. It is given the row's transaction id, which is therefore handed out before the flag is looked at: a gateway
+-- that saw the flag down waits for every transaction that was in progress then. A sequence that was never set (null) rings. However many
+-- rows ring, a transaction rings once.
 create domain tidings.xid as xid8
   constraint "rings unless a gateway is awake" check (
     case

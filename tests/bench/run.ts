@@ -58,7 +58,7 @@ function line(figure: Figure): string {
   }`;
 }
 
-/** What ran this time replaces what was kept of it. */
+/** What ran this time replaces what was kept of it; of a benchmark that is no more, nothing is kept. */
 async function keep(): Promise<void> {
   let before: Record<string, unknown> = {};
   try {
@@ -66,7 +66,12 @@ async function keep(): Promise<void> {
   } catch (error) {
     if ((error as { code?: string }).code !== "ENOENT") throw error;
   }
-  const machines = machine();
-  for (const [name, list] of Object.entries(figures)) before[name] = { machine: machines, figures: list };
-  await writeFile(RESULTS, `${JSON.stringify(before, null, 2)}\n`);
+  const here = machine();
+  const kept = Object.fromEntries(
+    files.map((file) => file.replace("_bench.ts", "")).flatMap((name) => {
+      const now = figures[name] === undefined ? before[name] : { machine: here, figures: figures[name] };
+      return now === undefined ? [] : [[name, now]];
+    }),
+  );
+  await writeFile(RESULTS, `${JSON.stringify(kept, null, 2)}\n`);
 }
