@@ -7,8 +7,9 @@ create domain tidings.topic as text collate "C"
   constraint "topic: segments joined by a colon, no white space, comma, *"
     check (value !~ '^$|^:|:$|::|[\s,*[:cntrl:]]')
   constraint "topic: at most 200 characters" check (length(value) <= 200);
+-- What most are is told without the pattern.
 create domain tidings.type as text collate "C"
-  constraint "type: letters, digits, dots, dashes and underscores" check (value ~ '^[A-Za-z0-9_.-]+$')
+  constraint "type: letters, digits, dots, dashes and underscores" check (value = 'notification' or value ~ '^[A-Za-z0-9_.-]+$')
   constraint "type: at most 100 characters" check (length(value) <= 100);
 create domain tidings.body as text
   constraint "body: at most 65536 bytes" check (octet_length(value) <= 65536);
