@@ -54,6 +54,8 @@ create function tidings.send(
 language plpgsql volatile security definer set search_path = '' as $$
 declare
   expires timestamptz;
+  -- In 007_carry.sql.
+  carried boolean;
   sent bigint;
 begin
   -- Looked at closely only when there is something to look at.
@@ -70,6 +72,7 @@ begin
     expires := tidings.expiry(ttl, transient);
   end if;
   loop
+    carried := tidings.may_carry();
     insert into tidings.notification
       (topic, type, title, body, link, data, sender, priority, collapse_key, dedupe_key, transient, push, expires_at)
     values
@@ -78,6 +81,9 @@ begin
     on conflict do nothing
     returning id into sent;
     if sent is not null then
+      if carried then
+        perform tidings.carry(sent);
+      end if;
       return sent;
     end if;
     select n.id into sent from tidings.notification n

@@ -53,6 +53,8 @@ declare
   sent bigint[];
   place integer;
   row_left record;
+  -- In 007_carry.sql.
+  carried boolean := pg_catalog.jsonb_array_length(rows) = 1 and tidings.may_carry();
 begin
   -- Keys first and in order, then dedupe keys in order: two gateways with the same ones wait for each other and do not deadlock.
   -- Whoever comes second waits here until the first has committed, and then finds its ids.
@@ -100,6 +102,9 @@ begin
     select pg_catalog.array_agg(g.request order by g.n), pg_catalog.array_agg(i.id order by g.n)
     into belongs, sent
     from given g left join inserted i on i.id = g.id;
+    if carried and pg_catalog.cardinality(sent) = 1 and sent[1] is not null then
+      perform tidings.carry(sent[1]);
+    end if;
 
     -- What is for later, and what its topic has already.
     if pg_catalog.array_position(sent, null) is not null then

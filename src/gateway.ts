@@ -46,6 +46,7 @@ import { createReadings } from "./feed/readings.ts";
 import { createRights } from "./feed/rights.ts";
 import { createShownKeeper } from "./feed/shown.ts";
 import { parseCursor } from "./log/cursor.ts";
+import type { DoorbellOptions } from "./log/doorbell.ts";
 import { createLog } from "./log/log.ts";
 import { createMetrics } from "./metrics.ts";
 import { PATHS, SUBPROTOCOL } from "./protocol.ts";
@@ -79,6 +80,8 @@ export interface GatewayDeps {
   fetch: typeof fetch;
   /** Stands between the gateway and the log's statements, where a test holds them back. */
   store?: (store: LogStore) => LogStore;
+  /** When the log is read. @default as it is best */
+  doorbell?: Partial<DoorbellOptions>;
   /** The HTTP server's bounds. @default the server's own */
   limits?: Partial<ServerLimits>;
 }
@@ -140,7 +143,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     sinceRead: () => (clock.now() - tail.tailer.health.at) / 1_000,
     memory: () => Deno.memoryUsage().rss,
   });
-  const tail = createLog({ instance }, {
+  const tail = createLog({ instance, ...(deps.doorbell === undefined ? {} : { doorbell: deps.doorbell }) }, {
     database,
     tail: tailDatabase,
     store,
@@ -158,6 +161,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
         metrics.failed.inc();
         log.error("Cannot read the log, trying again: {error}", { error });
       },
+      carried: () => metrics.carried.inc(),
       recovered: () => log.info("Reading the log"),
       waits: (message) => log.warn("{message}", { message }),
       bell: bellReporter(),

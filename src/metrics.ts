@@ -10,6 +10,8 @@ export interface Metrics {
   readonly registry: Registry;
   /** Notifications that this gateway read from the log. */
   readonly read: Counter;
+  /** Of these, rows that a bell carried, which were delivered before they were read. */
+  readonly carried: Counter;
   /** Times that the log could not be read. */
   readonly failed: Counter;
   /** Notifications that were sent through this gateway. */
@@ -78,6 +80,7 @@ export function createMetrics(version: string, observed: Observed): Metrics {
   return {
     registry,
     read: counter("tidings_log_rows_total", "Notifications that this gateway read from the log"),
+    carried: counter("tidings_log_carried_total", "Of these, notifications that came with the bell itself"),
     failed: counter("tidings_log_failures_total", "Times that the log could not be read"),
     published: counter("tidings_published_total", "Notifications that were sent through this gateway"),
     resets,

@@ -6,7 +6,7 @@ import { Followers } from "./helpers/follow_checker.ts";
 import { testDatabase } from "./helpers/database.ts";
 import { startGateway } from "./helpers/gateway.ts";
 
-const SEEDS = { whole: 20_261_121, naive: 255, following: 42 };
+const SEEDS = { whole: 20_261_121, carried: 20_261_122, naive: 255, following: 42 };
 
 Deno.test("40 writers, two gateways, clients that come and go on every transport: each row once, in order", async () => {
   await using database = await testDatabase();
@@ -19,6 +19,44 @@ Deno.test("40 writers, two gateways, clients that come and go on every transport
   for (const transport of Object.keys(LEGS)) {
     assert.ok(report.legs[transport]! > 20, `${transport} was cut often enough`);
   }
+});
+
+/** Never busy: every commit rings, and gateways sleep in between as often as they can. */
+const RINGING = { doorbell: { busy: Infinity } };
+
+Deno.test("rows that come with the bell, beside others that are read: each row once, in order, wherever clients are cut", async () => {
+  await using database = await testDatabase();
+  await using one = await startGateway(database, RINGING);
+  await using two = await startGateway(database, RINGING);
+  const report = await check({
+    seed: SEEDS.carried,
+    database,
+    gateways: () => [one.url, two.url],
+    writers: 4,
+    transactions: 120,
+    clients: 16,
+  });
+  assertWhole(report);
+  assert.equal(report.failures, 0);
+  const carried = await Promise.all([one, two].map((gateway) => gateway.metric("tidings_log_carried_total")));
+  assert.ok(carried.every((count) => count > 50), `${carried} rows came with the bell, of ${report.rows}`);
+  for (const transport of Object.keys(LEGS)) assert.ok(report.legs[transport]! > 10, `${transport} was cut`);
+});
+
+Deno.test("the same check finds what is lost when a bell carries a row that is not the first of its transaction", async () => {
+  await using database = await testDatabase();
+  await using gateway = await startGateway(database, RINGING);
+  await database
+    .sql`create or replace function tidings.may_carry() returns boolean language sql as 'select true'`;
+  const report = await check({
+    seed: SEEDS.carried,
+    database,
+    gateways: () => [gateway.url],
+    writers: 4,
+    transactions: 60,
+    clients: 8,
+  });
+  assert.ok(report.lost.length > 0, "rows were lost, and it was seen");
 });
 
 Deno.test("people follow and unfollow while others write: each receives what the log has in between, once, and so has the inbox", async () => {

@@ -24,6 +24,16 @@ export interface LogPage {
   rows: Row[];
 }
 
+/** A row that came with the bell (sql/007_carry.sql). */
+export interface Carried {
+  /** The history that it belongs to. */
+  epoch: string;
+  /** The flag that its sender found down. */
+  flag: number;
+  /** The first of its transaction, in the order of ids. */
+  row: Row;
+}
+
 /** The cursor belongs to another history than the one that the database has now. */
 export class HistoryChanged extends Error {
   override readonly name = "HistoryChanged";
@@ -45,6 +55,8 @@ export interface LogStore {
    * @throws {HistoryChanged}
    */
   read(after: Cursor, limits: PageLimits): Promise<LogPage & { awake: number; flag: number }>;
+  /** What a bell carries; undefined: nothing that can be used. @throws {SyntaxError} */
+  carried(bell: string): Carried | undefined;
   /** The rows of some topics after one cursor and behind another. @throws {HistoryChanged} */
   readTopics(topics: readonly string[], after: Cursor, until: Cursor, limits: PageLimits): Promise<LogPage>;
   /** The xid from which on to read for "so many milliseconds ago". */
@@ -111,6 +123,7 @@ export function createLogStore(database: Database, tail: Database = database): L
       );
       return { ...page(after.epoch, record!), awake: record!.awake, flag: Number(record!.flag) };
     },
+    carried: readBell,
     async readTopics(topics, after, until, limits) {
       const [record] = await guarded(
         database.query<PageRecord>((sql) =>
@@ -138,6 +151,12 @@ export function createLogStore(database: Database, tail: Database = database): L
       return Number(row!.line);
     },
   };
+}
+
+/** What a bell carries: [epoch, flag, entry], as `tidings.carry` writes it. @throws {SyntaxError} */
+export function readBell(bell: string): Carried {
+  const [epoch, flag, entry] = JSON.parse(bell) as [string, number, Entry];
+  return { epoch, flag, row: toRow(entry) };
 }
 
 function page(epoch: string, record: PageRecord): LogPage {

@@ -62,7 +62,7 @@ export interface Database extends Service {
 /** Who hears what a connection LISTENs to. */
 export interface Ears {
   /** A notification came. */
-  heard(channel: string): void;
+  heard(channel: string, payload: string): void;
   /** The connection ended: nothing is heard until the next `listen`, and what rang meanwhile is lost. */
   lost(): void;
 }
@@ -128,7 +128,7 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
     if (prepare) {
       settings.connection = { ...settings.connection, statement_timeout: 60_000, ...options.settings };
     }
-    const hearing: Notified = { onnotify: (channel) => ears?.heard(channel) };
+    const hearing: Notified = { onnotify: (channel, payload) => ears?.heard(channel, payload) };
     const opened: Sql = postgres(url, {
       ...settings,
       ...hearing,

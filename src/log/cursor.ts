@@ -120,6 +120,24 @@ export function splice(earlier: Cursor, later: Cursor, at: Place): Cursor {
 }
 
 /**
+ * The cursor with the first row of a transaction behind it as well, and everything else that is not behind it still after it.
+ * Undefined when something of the transaction is behind it already, or when it would have more than so many gaps.
+ */
+export function withFirst(cursor: Cursor, { xid, id }: Place, most: number): Cursor | undefined {
+  const { epoch, xmax, gaps } = cursor;
+  if (reach(cursor, xid) > 0) return undefined;
+  if (xid < xmax) return { epoch, xmax, gaps: gaps.map((gap) => gap.xid === xid ? { xid, id } : gap) };
+  if (gaps.length + (xid - xmax) >= most) return undefined;
+  const between = Array.from({ length: xid - xmax }, (_, index) => ({ xid: xmax + index, id: 0 }));
+  return { epoch, xmax: xid + 1, gaps: [...gaps, ...between, { xid, id }] };
+}
+
+/** The cursor with all of a transaction behind it. */
+export function withAll(cursor: Cursor, xid: number): Cursor {
+  return { ...cursor, gaps: cursor.gaps.filter((gap) => gap.xid !== xid) };
+}
+
+/**
  * Whether nothing that retention purged, up to this transaction id, was missed. A gap below it does no harm while it is as open
  * at the present position as it is in the cursor: of a transaction that has not ended nothing can have been purged.
  */

@@ -131,6 +131,11 @@ export class Doorbell {
     }
   }
 
+  /** A row was taken from the bell that carried it, and will not be in the next read. */
+  carried(now: number): void {
+    this.#count(1, now);
+  }
+
   /** A line was drawn: a transaction id that was handed out, and has ended, since {@link decide} asked for it. */
   marked(line: number): void {
     if (this.#phase.name === "closing") this.#phase = { ...this.#phase, line };

@@ -6,7 +6,7 @@
  * - Every (re)connect rings: what rang in between is lost, so it means "read again".
  * - A heartbeat goes through the database to this gateway's own channel. No echo in time: the connection is given up and
  *   made anew, since a dead one may never say so.
- * - A bell carries nothing; whoever hears it reads the log.
+ * - Whoever hears a bell reads the log. What a bell carries is told after that it rang, unless a bell before may have rung unheard.
  * - Nothing ends the watch but `stop`: what goes wrong is told, and tried again.
  * @module
  */
@@ -28,6 +28,8 @@ export interface ListenerOptions {
 export interface ListenerEvents {
   /** Somebody rang, or something may have rung unheard. */
   ring(): void;
+  /** The bell that was told last carries a row, and none was lost since the one before. */
+  carried(bell: string): void;
   /** An echo did not come, or came again. */
   heard(alive: boolean): void;
   /** Something went wrong that no connection is to blame for; it listens on. */
@@ -51,6 +53,8 @@ export function createListener(
   let stopping: AbortController | undefined;
   let loop: Promise<void> | undefined;
   let deaf = true;
+  /** Nothing has rung unheard since the last ring that was told. */
+  let hearing = false;
   /** Ends the pause between two heartbeats. */
   let pause = new AbortController();
   let echoed: (() => void) | undefined;
@@ -58,10 +62,16 @@ export function createListener(
   async function listen(): Promise<void> {
     deaf = false;
     try {
-      await tail.listen([BELL, channel], {
-        heard: (rung) => rung === BELL ? events.ring() : echoed?.(),
+      const [carrier] = await tail.sql<{ channel: string }[]>`select channel from tidings.carrier`;
+      await tail.listen([BELL, channel, carrier!.channel], {
+        heard(rung, payload) {
+          if (rung === BELL) events.ring();
+          else if (rung === channel) echoed?.();
+          else carried(payload);
+        },
         lost() {
           deaf = true;
+          hearing = false;
           pause.abort();
         },
       });
@@ -69,7 +79,18 @@ export function createListener(
       deaf = true;
       throw error;
     }
+    hearing = !deaf;
     events.ring();
+  }
+
+  function carried(bell: string): void {
+    if (!hearing) return;
+    try {
+      events.carried(bell);
+    } catch (error) {
+      // Its row is read like every other.
+      events.failed(error);
+    }
   }
 
   /** Whether a bell that this gateway rings for itself arrives. */

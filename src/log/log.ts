@@ -51,6 +51,7 @@ export function createLog(
     chance,
     events: {
       ring: () => tailer.ring(),
+      carried: (bell) => tailer.carry(bell),
       heard: (alive) => events.bell(alive),
       failed: (error) => events.bellFailed(error),
     },

@@ -6,6 +6,8 @@
  * - Stretches follow each other without a gap or an overlap: each begins where the one before ended.
  * - A position ends with the last row that was read, not with the snapshot: what is behind it can survive a crash of the server.
  * - A failed read changes nothing: the next one begins at the same position.
+ * - A row that a bell carries is taken only by a gateway that slept and has heard no other bell since: everything that was
+ *   committed before rang, and has been read. What else its transaction has is read next, and comes next.
  * - When the database's history changed, its rows are not read as if they were ours: the history is adopted, and the
  *   consumer starts over at a new position.
  * @module
@@ -14,7 +16,7 @@ import { type Chance, type Clock, jitter } from "../clock.ts";
 import type { Service } from "../service.ts";
 import { AdoptionWaits, HistoryChanged, type LogStore, type PageLimits } from "../database/log_store.ts";
 import type { Stretch } from "./batch.ts";
-import { type Cursor, cutAt, splice } from "./cursor.ts";
+import { type Cursor, cutAt, MAX_GAPS, splice, withAll, withFirst } from "./cursor.ts";
 import { Doorbell, type DoorbellOptions } from "./doorbell.ts";
 
 /** Who gets what is read; called in order, never again before it returned. */
@@ -35,6 +37,8 @@ export interface TailerOptions {
 export interface TailerEvents {
   failed(error: unknown): void;
   recovered(): void;
+  /** A row was taken from the bell. */
+  carried(): void;
   /** The database cannot be adopted yet; the message says who is in the way. */
   waits(message: string): void;
 }
@@ -43,6 +47,8 @@ export interface TailerEvents {
 export interface Tailer extends Service {
   /** The bell. */
   ring(): void;
+  /** What the bell that rang last carries; told before anything is waited for. @throws {SyntaxError} */
+  carry(bell: string): void;
   /** Resolves when a read that began after this call came back; rejects with the signal's reason. */
   refresh(signal: AbortSignal): Promise<void>;
   /** Whether the last read succeeded, and when (clock's ms). */
@@ -73,6 +79,12 @@ export function createTailer(
   let loop: Promise<void> | undefined;
   let wake: (() => void) | undefined;
   let waiting: (() => void)[] = [];
+  /** What the last read saw; with `behind`, which is what was read, and what had ended without a row. */
+  let known: { flag: number; horizon: number; behind: Cursor } | undefined;
+  /** While it sleeps, and has taken nothing from the bell: how often that rang. */
+  let sleep: { bells: number } | undefined;
+  /** The transaction whose first row was taken since the last read. */
+  let begun: number | undefined;
 
   async function begin(): Promise<void> {
     const epoch = await adopt();
@@ -109,12 +121,16 @@ export function createTailer(
     waiting = [];
     try {
       const { snapshot, rows, more, horizon, awake, flag } = await store.read(from, limits);
+      known = { flag, horizon, behind: snapshot };
       const last = rows.at(-1);
       const to = more && last !== undefined
         ? splice(from, snapshot, last)
         : cutAt(snapshot, Math.max(from.xmax, (last?.xid ?? 0) + 1));
       position = to;
-      consumer.advance({ rows, from, to }, horizon, snapshot.xmax);
+      for (const stretch of arrange({ rows, from, to }, more ? undefined : begun)) {
+        consumer.advance(stretch, horizon, snapshot.xmax);
+      }
+      begun = undefined;
       const transactions = new Set(rows.map((row) => row.xid)).size;
       doorbell.read(
         { more, transactions, awake, flag, inProgress: snapshot.gaps.map((gap) => gap.xid) },
@@ -144,8 +160,12 @@ export function createTailer(
         if (action.do === "read") await read(position!);
         else if (action.do === "mark") doorbell.marked(await store.drawLine());
         else if (action.do === "hold") await store.stayAwake(action.ms);
-        else await rest(action.ms, signal);
-        if (action.do === "sleep") doorbell.ring();
+        else if (action.do === "sleep") {
+          sleep = { bells: 0 };
+          await rest(action.ms, signal);
+          sleep = undefined;
+          doorbell.ring();
+        } else await rest(action.ms, signal);
         failures = 0;
       } catch (error) {
         if (signal.aborted) return;
@@ -197,8 +217,25 @@ export function createTailer(
       loop = stopping = undefined;
     },
     ring() {
+      if (sleep !== undefined) sleep.bells++;
       doorbell.ring();
       wake?.();
+    },
+    carry(bell) {
+      if (sleep?.bells !== 1 || position === undefined || known === undefined) return;
+      const carried = store.carried(bell);
+      if (carried?.epoch !== position.epoch || carried.flag !== known.flag) return;
+      const { row } = carried;
+      if (row.expiresAt !== undefined && row.expiresAt <= clock.now()) return;
+      const from = position;
+      const to = withFirst(known.behind, row, MAX_GAPS);
+      if (to === undefined) return;
+      sleep = undefined;
+      begun = row.xid;
+      position = known.behind = to;
+      consumer.advance({ rows: [row], from, to }, known.horizon, to.xmax);
+      doorbell.carried(clock.now());
+      events.carried();
     },
     refresh(signal) {
       return new Promise((resolve, reject) => {
@@ -213,4 +250,13 @@ export function createTailer(
       });
     },
   };
+}
+
+/** What a transaction has comes before the rest; the others keep their order. */
+function arrange(stretch: Stretch, first: number | undefined): Stretch[] {
+  const { rows, from } = stretch;
+  const next = rows.filter((row) => row.xid === first);
+  if (first === undefined || next.length === 0) return [stretch];
+  const to = withAll(from, first);
+  return [{ rows: next, from, to }, { ...stretch, from: to, rows: rows.filter((row) => row.xid !== first) }];
 }

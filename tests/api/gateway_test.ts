@@ -161,12 +161,7 @@ Deno.test("operators see sessions by transport, what was read and sent, resets, 
   await using gateway = await startGateway(database);
   const token = await gateway.token("root", { publish: ["**"], admin: true });
   const headers = { authorization: `Bearer ${token}` };
-  const metric = async (line: string): Promise<number> => {
-    const text = await (await fetch(`${gateway.url}/metrics`, { headers })).text();
-    const found = text.split("\n").find((each) => each.startsWith(`${line} `));
-    assert.ok(found !== undefined, `${line} in ${text}`);
-    return Number(found.split(" ").at(-1));
-  };
+  const { metric } = gateway;
   {
     await using socket = await dial(gateway.url, { headers });
     await socket.next("welcome");

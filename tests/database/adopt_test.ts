@@ -29,7 +29,12 @@ Deno.test("a gateway that finds a writer in a database that is new to it says wh
         if (titles.length > 0) arrived.resolve();
       },
     },
-    events: { failed: (error) => failures.push(error), recovered: () => {}, waits: told.resolve },
+    events: {
+      failed: (error) => failures.push(error),
+      recovered: () => {},
+      carried: () => {},
+      waits: told.resolve,
+    },
   });
   const started = tailer.start();
   try {

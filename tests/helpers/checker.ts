@@ -296,6 +296,9 @@ class Writers {
     } else {
       await sql`begin`;
       const rows = 1 + Math.floor(chance() * 12);
+      if (index % 4 === 0) {
+        await sql`insert into tidings.notification (topic, title, data) values (${topic()}, 'first', ${data}::text::jsonb)`;
+      }
       for (let row = 0; row < rows; row++) {
         await sql`select tidings.send(${topic()}, 'one of several', data => ${data}::text::jsonb)`;
       }

@@ -13,6 +13,7 @@
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { readConfig } from "../../src/config.ts";
 import type { LogStore } from "../../src/database/log_store.ts";
+import type { DoorbellOptions } from "../../src/log/doorbell.ts";
 import { createGateway } from "../../src/gateway.ts";
 import type { ServerLimits } from "../../src/server.ts";
 import { type Claims, mint } from "../../src/auth/token.ts";
@@ -32,6 +33,8 @@ export interface TestGatewayOptions {
   fetch?: typeof fetch;
   /** Stands between the gateway and the log's statements: {@link brake}. */
   store?: (store: LogStore) => LogStore;
+  /** When the log is read. @default the program's */
+  doorbell?: Partial<DoorbellOptions>;
   /** The HTTP server's bounds. @default the program's, but idle connections end at once when it stops */
   limits?: Partial<ServerLimits>;
 }
@@ -42,6 +45,8 @@ export interface TestGateway extends AsyncDisposable {
   readonly url: string;
   /** A token of this user, good for `ttl` seconds. @default 600 */
   token(user: string, rights?: Claims["tidings"], ttl?: number): Promise<string>;
+  /** What it counts: the value behind `name` or `name{label="value"}`. */
+  metric(line: string): Promise<number>;
   /** What disposing does, for tests that look at it. */
   stop(): Promise<void>;
 }
@@ -51,7 +56,7 @@ export async function startGateway(
   database: { url: string },
   options: TestGatewayOptions = {},
 ): Promise<TestGateway> {
-  const { env, clock = systemClock, chance = () => 0.5, store, limits } = options;
+  const { env, clock = systemClock, chance = () => 0.5, store, doorbell, limits } = options;
   const gateway = createGateway({
     config: readConfig({
       PORT: "0",
@@ -71,18 +76,27 @@ export async function startGateway(
     fetch: options.fetch ?? (() => Promise.reject(new Error("no network in this test"))),
     limits: { idleGrace: 0, ...limits },
     ...(store === undefined ? {} : { store }),
+    ...(doorbell === undefined ? {} : { doorbell }),
   });
   await gateway.start();
+  const token: TestGateway["token"] = (user, rights, ttl = 600) =>
+    mint(TEST_SECRET, { sub: user, ...(rights === undefined ? {} : { tidings: rights }) }, ttl, clock);
   return {
     url: gateway.url,
-    token: (user, rights, ttl = 600) =>
-      mint(TEST_SECRET, { sub: user, ...(rights === undefined ? {} : { tidings: rights }) }, ttl, clock),
+    token,
+    async metric(line) {
+      const authorization = `Bearer ${await token("root", { admin: true })}`;
+      const text = await (await fetch(`${gateway.url}/metrics`, { headers: { authorization } })).text();
+      const found = text.split("\n").find((each) => each.startsWith(`${line} `));
+      if (found === undefined) throw new Error(`No ${line} in ${text}`);
+      return Number(found.split(" ").at(-1));
+    },
     stop: () => gateway.stop(),
     [Symbol.asyncDispose]: () => gateway.stop(),
   };
 }
 
-/** Holds a gateway back: while it is pulled, the gateway reads nothing of the log, and so falls behind the others. */
+/** Holds a gateway back: while it is pulled, the gateway gets nothing of the log, and so falls behind the others. */
 export interface Brake {
   /** For {@link TestGatewayOptions.store}. */
   store(store: LogStore): LogStore;
@@ -93,7 +107,7 @@ export interface Brake {
 
 /** A brake that is not pulled. */
 export function brake(): Brake {
-  let free = Promise.resolve();
+  let free: Promise<void> | undefined;
   let letGo = () => {};
   const underWay = new Set<Promise<unknown>>();
   return {
@@ -107,11 +121,15 @@ export function brake(): Brake {
         settled.finally(() => underWay.delete(settled));
         return await reading;
       },
+      carried: (bell) => free === undefined ? store.carried(bell) : undefined,
     }),
     async pull() {
       const { promise, resolve } = Promise.withResolvers<void>();
       free = promise;
-      letGo = resolve;
+      letGo = () => {
+        free = undefined;
+        resolve();
+      };
       await Promise.all(underWay);
     },
     release: () => letGo(),

@@ -15,6 +15,7 @@ import {
   parseCursor,
   type Place,
   splice,
+  withFirst,
 } from "../../src/log/cursor.ts";
 import { type Committed, type Transaction, VirtualLog } from "../helpers/virtual_log.ts";
 
@@ -129,6 +130,22 @@ Deno.test("splice() follows the later cursor up to the place and the earlier one
       const [le, ll] = [levels(a), levels(later)];
       const expected = ll.map((level, xid) => xid < at.xid ? level : xid === at.xid ? at.id : le[xid]!);
       assert.deepEqual(levels(splice(a, later, at)), expected);
+    }),
+    runs,
+  );
+});
+
+Deno.test("withFirst() takes the first row of a transaction and nothing else, unless it has been or too much stays open", () => {
+  fc.assert(
+    fc.property(cursors, places, fc.integer({ min: 1, max: SPAN }), (cursor, at, most) => {
+      fc.pre(cursor.xmax > 0);
+      const before = levels(cursor);
+      const tooMuch = at.xid >= cursor.xmax && cursor.gaps.length + (at.xid - cursor.xmax) + 1 > most;
+      const after = withFirst(cursor, at, most);
+      if (before[at.xid]! > 0 || tooMuch) return assert.equal(after, undefined);
+      assert.deepEqual(levels(after!), before.map((level, xid) => xid === at.xid ? at.id : level));
+      const written = formatCursor(after!);
+      assert.equal(formatCursor(parseCursor(written)!), written);
     }),
     runs,
   );

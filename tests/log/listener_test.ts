@@ -8,6 +8,8 @@ import { waitFor } from "../helpers/wait.ts";
 
 interface Ear extends AsyncDisposable {
   rings: number;
+  /** What bells carried, and how often it had rung then. */
+  carried: { title: string; rings: number }[];
   heard: boolean[];
   failures: unknown[];
   listener: Service;
@@ -20,7 +22,12 @@ async function listen(
 ): Promise<Ear> {
   const database = createDatabase({ url, max: 2, prepare: true, name: "pool" }, { clock: systemClock });
   await database.start();
-  const ear = { rings: 0, heard: [] as boolean[], failures: [] as unknown[] };
+  const ear: Omit<Ear, "listener" | typeof Symbol.asyncDispose> = {
+    rings: 0,
+    carried: [],
+    heard: [],
+    failures: [],
+  };
   const tail = createDatabase({ url: bells, max: 1, prepare: true, name: "tidings listener" }, {
     clock: systemClock,
   });
@@ -32,6 +39,7 @@ async function listen(
     chance,
     events: {
       ring: () => ear.rings++,
+      carried: (bell) => ear.carried.push({ title: JSON.parse(bell)[2][4], rings: ear.rings }),
       heard: (alive) => ear.heard.push(alive),
       failed: (error) => ear.failures.push(error),
     },
@@ -59,6 +67,22 @@ Deno.test("the listener rings when it begins and for every commit that rang", as
   await waitFor(() => ear.rings === 5);
   await waitFor(() => ear.heard.includes(true));
   assert.ok(!ear.heard.includes(false));
+});
+
+Deno.test("the listener tells what a bell carries after it rang; what it cannot read is told as a failure, and only rings", async () => {
+  await using database = await testDatabase();
+  const { sql } = database;
+  await sql`select tidings.adopt()`;
+  await using ear = await listen(database.url);
+  for (const title of ["one", "two"]) await sql`select tidings.send('all', ${title})`;
+  await waitFor(() => ear.carried.length === 2);
+  assert.deepEqual(ear.carried, [{ title: "one", rings: 2 }, { title: "two", rings: 3 }]);
+  const [{ channel } = assert.fail()] = await sql`select channel from tidings.carrier`;
+  await sql`select pg_notify(${channel}, 'not JSON')`;
+  await waitFor(() => ear.failures.length === 1);
+  assert.match(String(ear.failures[0]), /^SyntaxError/);
+  await sql`select tidings.send('all', 'three')`;
+  await waitFor(() => ear.carried.length === 3);
 });
 
 Deno.test("a lost connection is made again, however often, and rings, since bells were lost meanwhile", async () => {
