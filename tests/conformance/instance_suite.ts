@@ -24,7 +24,7 @@ export function instanceConformance({ test, open }: Suite): void {
       await using database = await testDatabase();
       const held = brake();
       await using front = await startGateway(database);
-      await using behind = await startGateway(database, { store: held.store });
+      await using behind = await startGateway(database, { brake: held });
       await run({ database, front, behind, held, token: await front.token("ann") });
     });
 

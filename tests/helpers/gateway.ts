@@ -31,7 +31,9 @@ export interface TestGatewayOptions {
   chance?: () => number;
   /** @default one that rejects */
   fetch?: typeof fetch;
-  /** Stands between the gateway and the log's statements: {@link brake}. */
+  /** Holds it back; released when it stops. */
+  brake?: Brake;
+  /** Stands between the gateway and the log's statements. */
   store?: (store: LogStore) => LogStore;
   /** When the log is read. @default the program's */
   doorbell?: Partial<DoorbellOptions>;
@@ -56,7 +58,8 @@ export async function startGateway(
   database: { url: string },
   options: TestGatewayOptions = {},
 ): Promise<TestGateway> {
-  const { env, clock = systemClock, chance = () => 0.5, store, doorbell, limits } = options;
+  const { env, clock = systemClock, chance = () => 0.5, brake, store = brake?.store, doorbell, limits } =
+    options;
   const gateway = createGateway({
     config: readConfig({
       PORT: "0",
@@ -81,6 +84,10 @@ export async function startGateway(
   await gateway.start();
   const token: TestGateway["token"] = (user, rights, ttl = 600) =>
     mint(TEST_SECRET, { sub: user, ...(rights === undefined ? {} : { tidings: rights }) }, ttl, clock);
+  const stop = () => {
+    brake?.release();
+    return gateway.stop();
+  };
   return {
     url: gateway.url,
     token,
@@ -91,14 +98,14 @@ export async function startGateway(
       if (found === undefined) throw new Error(`No ${line} in ${text}`);
       return Number(found.split(" ").at(-1));
     },
-    stop: () => gateway.stop(),
-    [Symbol.asyncDispose]: () => gateway.stop(),
+    stop,
+    [Symbol.asyncDispose]: stop,
   };
 }
 
 /** Holds a gateway back: while it is pulled, the gateway gets nothing of the log, and so falls behind the others. */
 export interface Brake {
-  /** For {@link TestGatewayOptions.store}. */
+  /** What {@link TestGatewayOptions.brake} makes of the log's statements. */
   store(store: LogStore): LogStore;
   /** Resolves when a read that began before, if any, is over. */
   pull(): Promise<void>;

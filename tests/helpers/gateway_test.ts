@@ -6,7 +6,7 @@ Deno.test("startGateway() serves a database, several gateways one, and a brake h
   await using database = await testDatabase();
   const held = brake();
   await using one = await startGateway(database);
-  await using other = await startGateway(database, { store: held.store });
+  await using other = await startGateway(database, { brake: held });
   const token = await one.token("ann");
   const poll = async (url: string, query: string) => {
     const response = await fetch(`${url}/v1/feed?${query}`, {

@@ -153,8 +153,8 @@ Deno.test("rows that bells carried count as read ones when it decides whether it
   await using sleeping = await sleeper({ doorbell: { busy: 3, span: 60_000 } });
   const { log, send } = sleeping;
   for (const title of ["one", "two", "three"]) {
-    const [carried] = await send(title);
     await waitFor(() => log.tailer.phase === "asleep");
+    const [carried] = await send(title);
     log.tailer.ring();
     log.tailer.carry(carried!);
     assert.equal(log.titles.at(-1), title);

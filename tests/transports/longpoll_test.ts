@@ -147,7 +147,7 @@ Deno.test("a cursor that cannot be used is 409 with why, and with the one to go 
 
 Deno.test("a client that is gone frees its session at once, also one that was not let in yet", async () => {
   const held = brake();
-  await using here = await place({ env: { TIDINGS_MAX_SESSIONS_PER_USER: "1" }, store: held.store });
+  await using here = await place({ env: { TIDINGS_MAX_SESSIONS_PER_USER: "1" }, brake: held });
   await using other = await startGateway(here.database);
   const headers = await here.as("ann");
   /** Asked with a cursor that is of no use, which waits for nothing, not even for this gateway to read on. */

@@ -177,7 +177,7 @@ Deno.test("subscribe adds topics from here on, or from further back; unsubscribe
 
 Deno.test("a topic that is subscribed to from now on brings nothing that was committed before", async () => {
   const held = brake();
-  await using here = await place({ store: held.store });
+  await using here = await place({ brake: held });
   await using client = await connect(here, { subscribe: ["climb:*"] });
   await held.pull();
   await here.send("climb:1", "before");
