@@ -20,6 +20,7 @@ import { debianPostgres, installPackages } from "./helpers/packages.ts";
 import { otherServers } from "./helpers/servers.ts";
 
 const tests = fileURLToPath(new URL(".", import.meta.url));
+const SHOW_BOTH = join(tests, "helpers", "suppressed.ts");
 const APART = ["system", "bench", "chaos"];
 /** What depends on the server's version: the SQL, and the code that reads what it answers. The wire is the same above it. */
 const BY_SERVER = [
@@ -103,7 +104,7 @@ async function run(args: string[]): Promise<Count> {
     await cluster.start();
     await prepareTemplate(cluster.url("postgres"));
     const child = new Deno.Command(Deno.execPath(), {
-      args: ["test", "-A", "--parallel", "--trace-leaks", ...args],
+      args: ["test", "-A", "--parallel", "--trace-leaks", `--preload=${SHOW_BOTH}`, ...args],
       env: { [TEST_CLUSTER_URL]: cluster.url("postgres"), DENO_JOBS: Deno.env.get("DENO_JOBS") ?? JOBS },
       stdout: "piped",
     }).spawn();

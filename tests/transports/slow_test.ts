@@ -137,11 +137,12 @@ for (const kind of ["WebSocket", "stream", "poll"] as const) {
     await using here = await place({ clock, env: { TIDINGS_MAX_SESSIONS_PER_USER: "1" } });
     const quick = await openWebSocket({ url: here.url, token: await here.gateway.token("quick") });
     const headers = await here.as("slow");
-    let socket: Socket;
+    let socket: { pause(): unknown; resume(): unknown; once(event: "close", run: () => void): unknown };
     if (kind === "WebSocket") {
       const client = await dial(here.url, { headers });
       await client.next("welcome");
-      socket = (client.socket as unknown as { _socket: Socket })._socket;
+      // not the socket below it, which ws itself lets go on
+      socket = client.socket;
     } else {
       const accept = kind === "stream" ? "text/event-stream" : "application/json";
       // an answer of 5 MB, which no kernel takes from somebody who does not read
