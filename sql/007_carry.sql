@@ -55,3 +55,10 @@ begin
     perform pg_catalog.pg_notify((select c.channel from tidings.carrier c), bell);
   end if;
 end $$;
+
+-- Makes the connection hear bells that carry a row.
+create function tidings.hear_carrier() returns void
+language plpgsql volatile set search_path = '' as $$
+begin
+  execute pg_catalog.format('listen %I', (select c.channel from tidings.carrier c));
+end $$;

@@ -46,10 +46,10 @@ export interface Database extends Service {
   /** The same as a tagged template, with the usual deadline. */
   readonly sql: Statement;
   /**
-   * Makes the only connection of a pool of one LISTEN; resolves when that is in force, and waits its turn behind the statements
+   * Makes the only connection of a pool of one LISTEN, by these statements; resolves when that is in force, and waits its turn behind the statements
    * under way. It holds for this connection: when `lost` is told, another one is to be asked. Notifications go to the last ears.
    */
-  listen(channels: readonly string[], ears: Ears): Promise<void>;
+  listen(statements: string, ears: Ears): Promise<void>;
   /** Gives up the connections, which may be dead without saying so, and opens new ones. */
   renew(): void;
   /**
@@ -196,15 +196,12 @@ export function createDatabase(options: DatabaseOptions, deps: { clock: Clock })
         });
       }
     },
-    async listen(channels, whose) {
+    async listen(statements, whose) {
       if (max !== 1) {
         throw new Error("Cannot listen: a notification comes to one connection, and this pool has several");
       }
       ears = whose;
-      await database.query(
-        (sql) => sql.unsafe(channels.map((channel) => `listen "${channel}"`).join("; ")) as never,
-        LISTEN_DEADLINE,
-      );
+      await database.query((sql) => sql.unsafe(statements) as never, LISTEN_DEADLINE);
     },
     renew() {
       if (sql !== undefined) replace(sql);

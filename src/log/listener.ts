@@ -62,8 +62,7 @@ export function createListener(
   async function listen(): Promise<void> {
     deaf = false;
     try {
-      const [carrier] = await tail.sql<{ channel: string }[]>`select channel from tidings.carrier`;
-      await tail.listen([BELL, channel, carrier!.channel], {
+      await tail.listen(`listen ${BELL}; listen "${channel}"; select tidings.hear_carrier()`, {
         heard(rung, payload) {
           if (rung === BELL) events.ring();
           else if (rung === channel) echoed?.();

@@ -1,22 +1,17 @@
 import assert from "node:assert/strict";
 import { createPublisher } from "../../src/api/publisher.ts";
-import { systemChance, systemClock } from "../../src/clock.ts";
+import { type Clock, systemChance, systemClock } from "../../src/clock.ts";
 import { createDatabase } from "../../src/database/postgres.ts";
 import { type FailureKind, PublishFailure, publishStore } from "../../src/database/publish_store.ts";
 import { testCluster, type TestDatabase, testDatabase } from "../helpers/database.ts";
+import { manualClock } from "../helpers/manual_clock.ts";
 
 const clock = systemClock;
 const row = { topics: ["all"], title: "x" };
 const idempotency = (key: string) => ({ owner: "ann", key, fingerprint: "f" });
 
-function pool(url: string, deadline?: number) {
-  return createDatabase({
-    url,
-    max: 4,
-    prepare: true,
-    name: "publishing",
-    ...(deadline === undefined ? {} : { deadline }),
-  }, { clock });
+function pool(url: string, time: Clock = clock) {
+  return createDatabase({ url, max: 4, prepare: true, name: "publishing" }, { clock: time });
 }
 
 function failed(kind: FailureKind, code: string, message: RegExp) {
@@ -135,17 +130,18 @@ Deno.test("send() does not know the outcome when the connection is cut or the de
   await lost;
   await cut.stop();
 
-  const late = pool(database.url, 100);
-  const started = pool(database.url);
-  await started.start();
+  const time = manualClock();
+  const late = pool(database.url, time);
   await late.start();
-  await assert.rejects(
+  const unanswered = assert.rejects(
     publishStore(late).send([{ rows: [row] }]),
     failed("unknown", "unavailable", /^Cannot tell whether it was sent/),
   );
+  await blocked(database);
+  time.advance(10_000);
+  await unanswered;
   await holder.unsafe("rollback");
   await late.stop();
-  await started.stop();
 });
 
 Deno.test("a request with a key whose connection is cut is sent exactly once, one without is told", async () => {

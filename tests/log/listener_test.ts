@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../../src/clock.ts";
-import { createDatabase } from "../../src/database/postgres.ts";
+import { createDatabase, type Database } from "../../src/database/postgres.ts";
 import { createListener } from "../../src/log/listener.ts";
 import type { Service } from "../../src/service.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
+import { manualClock } from "../helpers/manual_clock.ts";
 import { waitFor } from "../helpers/wait.ts";
 
 interface Ear extends AsyncDisposable {
@@ -18,7 +19,14 @@ interface Ear extends AsyncDisposable {
 /** A listener whose heartbeats are quick. */
 async function listen(
   url: string,
-  { heartbeat = 50, echo = 400, bells = url, chance = () => 0 } = {},
+  {
+    heartbeat = 50,
+    echo = 400,
+    bells = url,
+    chance = () => 0,
+    tailClock = systemClock,
+    before = (_tail: Database) => {},
+  } = {},
 ): Promise<Ear> {
   const database = createDatabase({ url, max: 2, prepare: true, name: "pool" }, { clock: systemClock });
   await database.start();
@@ -29,9 +37,10 @@ async function listen(
     failures: [],
   };
   const tail = createDatabase({ url: bells, max: 1, prepare: true, name: "tidings listener" }, {
-    clock: systemClock,
+    clock: tailClock,
   });
   await tail.start();
+  before(tail);
   const listener = createListener({ instance: "test", heartbeat, echo }, {
     database,
     tail,
@@ -83,6 +92,26 @@ Deno.test("the listener tells what a bell carries after it rang; what it cannot 
   assert.match(String(ear.failures[0]), /^SyntaxError/);
   await sql`select tidings.send('all', 'three')`;
   await waitFor(() => ear.carried.length === 3);
+});
+
+Deno.test("listening waits its turn behind a statement that takes minutes, as adopting a large dump does", async () => {
+  await using database = await testDatabase();
+  const holder = database.connect({ max: 1 });
+  await holder`select pg_advisory_lock(1)`;
+  const tailClock = manualClock();
+  const busy = Promise.withResolvers<unknown>();
+  const listening = listen(database.url, {
+    tailClock,
+    before: (tail) => busy.resolve(tail.query((sql) => sql`select pg_advisory_lock(1)` as never, 3_600_000)),
+  });
+  const both = Promise.all([listening, busy.promise]);
+  await waitFor(() => tailClock.waiting === 2);
+  tailClock.advance(600_000);
+  await holder`select pg_advisory_unlock(1)`;
+  await using ear = (await both)[0];
+  assert.deepEqual(ear.failures, []);
+  await database.sql`select tidings.send('all', 'n')`;
+  await waitFor(() => ear.rings === 2);
 });
 
 Deno.test("a lost connection is made again, however often, and rings, since bells were lost meanwhile", async () => {
