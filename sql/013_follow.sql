@@ -120,7 +120,7 @@ begin
     tidings.place_of(stretch->'until'));
   place.top := coalesce(pg_catalog.pg_sequence_last_value('tidings.notification_id_seq'), 0);
   for later in
-    select s.since from tidings.subscription s
+    select (s.since).* from tidings.subscription s
     where s.user_id = keep_shown.user_id and s.topic = followed and s.id > (stretch->>'id')::bigint
   loop
     place := tidings.combined(place, later, false);

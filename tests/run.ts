@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   prepareTemplate,
+  roomForMany,
   TEST_CLUSTER_URL,
   TEST_PG_BIN,
   throwAwayCluster,
@@ -49,6 +50,7 @@ const BY_VERSION = [
   "database/carry_test.ts",
   "database/migrate_test.ts",
   "inbox/attach_test.ts",
+  "inbox/keep_shown_test.ts",
   "inbox/place_test.ts",
   "inbox/retention_test.ts",
   "inbox/tidy_test.ts",
@@ -61,7 +63,7 @@ const BY_VERSION = [
 ];
 
 /** Test files at once: more than a small machine has cores, since many wait for a clock or a browser. */
-const JOBS = String(Math.max(3, navigator.hardwareConcurrency));
+const JOBS = String(navigator.hardwareConcurrency + 2);
 
 interface Count {
   passed: number;
@@ -98,7 +100,7 @@ function runOn(folder: string, names: readonly string[]): Promise<Count> {
 
 /** One `deno test` with a cluster of its own; a run that ends badly without naming a failed test counts as one. */
 async function run(args: string[]): Promise<Count> {
-  const folder = await throwAwayFolder();
+  const folder = await throwAwayFolder(await roomForMany());
   const cluster = await throwAwayCluster(folder);
   try {
     await cluster.start();

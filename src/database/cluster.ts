@@ -66,10 +66,12 @@ export interface Cluster extends Service {
 
 /** Settings for servers whose data are thrown away: nothing waits for the disk. */
 export const THROW_AWAY: Readonly<Record<string, string>> = {
+  // in its folder, and gone with it: what a killed server shared would stay in /dev/shm for ever
+  dynamic_shared_memory_type: "mmap",
   fsync: "off",
   full_page_writes: "off",
   max_connections: "400",
-  max_wal_size: "4GB",
+  max_wal_size: "1GB",
   shared_buffers: "128MB",
 };
 

@@ -48,7 +48,13 @@ export async function hold(folder: string, clock: Clock): Promise<Hold> {
     file.close();
     throw error;
   }
-  return { release: () => file.close() };
+  return {
+    release() {
+      // A process that is just being made has a copy of the file until it becomes its program: closing ours would not free the lock.
+      file.unlockSync();
+      file.close();
+    },
+  };
 }
 
 /** What the holder wrote; it may be just about to. */

@@ -8,7 +8,9 @@
  */
 import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import type { InboxStore } from "../database/inbox_store.ts";
+import { sqlState } from "../database/postgres.ts";
 import type { StretchRecord } from "../database/stretch.ts";
+import { TidingsError } from "../errors.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
 import type { Row } from "../log/row.ts";
 import type { Service } from "../service.ts";
@@ -32,6 +34,8 @@ export interface Shown {
   position: Cursor;
 }
 
+/** What passes by itself: a deadlock, a server that is full, stops or starts, a row that somebody else holds. */
+const PASSING = /^(40|53|55|57)/;
 const RETRY = 100;
 /** How often it is tried to keep what was shown, with pauses that grow, before that is given up. */
 const ATTEMPTS = 30;
@@ -62,7 +66,7 @@ export function createShownKeeper({ hub, store, clock, chance, failed }: ShownDe
         await store.keepShown(user, stretch, position);
         return;
       } catch (error) {
-        if (last) return failed(error);
+        if (last || !passes(error)) return failed(error);
         await rest(clock, jitter(RETRY * attempt, chance), over.signal);
       }
     }
@@ -84,4 +88,8 @@ export function createShownKeeper({ hub, store, clock, chance, failed }: ShownDe
       await Promise.all(pending);
     },
   };
+}
+
+function passes(error: unknown): boolean {
+  return error instanceof TidingsError || PASSING.test(sqlState(error) ?? "");
 }

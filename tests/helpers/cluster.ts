@@ -2,7 +2,7 @@
  * Throw-away PostgreSQL clusters for tests, and the template database that test databases are copies of.
  * @module
  */
-import { chown, mkdtemp, readdir, rm } from "node:fs/promises";
+import { chown, mkdtemp, readdir, rm, statfs } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import postgres from "postgres";
@@ -11,6 +11,7 @@ import {
   type Cluster,
   cluster,
   initialise,
+  isAbsent,
   isAlive,
   isDenied,
   THROW_AWAY,
@@ -41,12 +42,25 @@ export async function throwAwayCluster(folder: string, settings?: Record<string,
 }
 
 /** A folder that the server's account can reach, named after this process. */
-export async function throwAwayFolder(): Promise<string> {
-  await sweep();
-  const folder = await mkdtemp(join(tmpdir(), `${PREFIX}${Deno.pid}-`));
+export async function throwAwayFolder(parent = tmpdir()): Promise<string> {
+  await sweep(parent);
+  const folder = await mkdtemp(join(parent, `${PREFIX}${Deno.pid}-`));
   const account = await serverAccount();
   if (account !== undefined) await chown(folder, account.uid, account.gid);
   return folder;
+}
+
+/**
+ * Where a cluster that makes hundreds of databases is best kept: in memory when there is plenty, for there a copy of the template
+ * costs a third. What is measured, or has to survive, belongs on the disk.
+ */
+export async function roomForMany(): Promise<string> {
+  const { bsize, bavail } = await statfs(MEMORY).catch((error) => {
+    if (isAbsent(error)) return { bsize: 0, bavail: 0 };
+    throw error;
+  });
+  const free = Math.min(bsize * bavail, Deno.systemMemoryInfo().available);
+  return free >= MEMORY_NEEDED ? MEMORY : tmpdir();
 }
 
 /** Makes the migrated template in a cluster. `url` administers it. */
@@ -68,12 +82,18 @@ export async function administer(url: string, run: (admin: postgres.Sql) => Prom
 
 const PREFIX = "tidings-test-";
 
+/** A file system in memory that Linux has. */
+const MEMORY = "/dev/shm";
+
+/** Bytes: what a run writes at most, its browsers and gateways beside it. */
+const MEMORY_NEEDED = 8 * 2 ** 30;
+
 /** Removes what killed test processes left behind. */
-async function sweep(): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+async function sweep(parent: string): Promise<void> {
+  for (const name of await readdir(parent)) {
     const pid = Number(new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1]);
     if (Number.isNaN(pid) || isAlive(pid)) continue;
-    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch((error) => {
+    await rm(join(parent, name), { recursive: true, force: true }).catch((error) => {
       // another user's, or another process sweeps as well
       if (!isDenied(error) && (error as { code?: string }).code !== "ENOTEMPTY") throw error;
     });
