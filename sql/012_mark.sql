@@ -140,7 +140,6 @@ declare
   i tidings.inbox;
   cut_xid xid8;
   cut_id bigint;
-  place tidings.place;
 begin
   perform tidings.check_mark(state);
   perform tidings.lock_inbox(user_id);
