@@ -5,8 +5,14 @@ import { startGateway } from "../helpers/gateway.ts";
 
 const LAST = "9223372036854775807";
 
-/** Pages of the database that were looked at. */
+/** Pages of the database that were looked at by a connection that knows its catalogs: the least of a few, for others' changes void that. */
 async function buffers(sql: postgres.Sql, type: string | null, looks: number): Promise<number> {
+  const tries: number[] = [];
+  while (tries.length < 5) tries.push(await buffersOnce(sql, type, looks));
+  return Math.min(...tries);
+}
+
+async function buffersOnce(sql: postgres.Sql, type: string | null, looks: number): Promise<number> {
   const [row] = await sql<
     { "QUERY PLAN": [{ Plan: { "Shared Hit Blocks": number; "Shared Read Blocks": number } }] }[]
   >`
@@ -30,10 +36,10 @@ Deno.test("a filter that leaves little of a large inbox costs no more than a bou
     if (index === 1) await sql`select tidings.prefer('ada', 'type', 'noise', false, false)`;
   }
   await sql`vacuum analyze tidings.notification`;
-  await buffers(sql, "rare", 10_000);
-  const bounded = await buffers(sql, "rare", 10_000);
-  const whole = await buffers(sql, "rare", 1_000_000);
-  const usual = await buffers(sql, null, 10_000);
+  const one = database.connect({ max: 1 });
+  const bounded = await buffers(one, "rare", 10_000);
+  const whole = await buffers(one, "rare", 1_000_000);
+  const usual = await buffers(one, null, 10_000);
   assert.ok(bounded * 5 < whole, `${bounded} of ${whole} pages looked at`);
   assert.ok(usual < 1_000, `${usual} pages looked at without a filter`);
 
