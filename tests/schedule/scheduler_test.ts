@@ -5,6 +5,7 @@ import { compose } from "../../src/service.ts";
 import { scheduler } from "../../src/schedule/scheduler.ts";
 import { createScheduleStore } from "../../src/schedule/store.ts";
 import { testCluster, testDatabase } from "../helpers/database.ts";
+import { type Explained, pagesOf } from "../helpers/pages.ts";
 
 /** Counts up, and says when it got there. */
 function counter(target: number) {
@@ -134,19 +135,15 @@ Deno.test("scheduler: three gateways, one killed in the middle: each is sent onc
 Deno.test("scheduler: a look at many that wait reads a few pages, and what is due is sent once among them by two gateways", async () => {
   await using database = await testDatabase();
   const { sql } = database;
-  const pages = async () => {
-    const [row] =
-      await sql`explain (analyze, buffers, format json) select * from tidings.send_due(1000), tidings.due_recurring(1000)`;
-    const plan = row?.["QUERY PLAN"][0].Plan;
-    return plan["Shared Hit Blocks"] + plan["Shared Read Blocks"];
-  };
   await sql`insert into tidings.schedule (topic, title, due_at)
     select 'user:' || n, 'later', now() + interval '1 day' + make_interval(secs => n) from generate_series(1, 90000) n`;
   await sql`insert into tidings.schedule (topic, title, cron, name, due_at)
     select 'user:' || n, 'daily', '0 8 * * *', 'daily' || n, now() + interval '1 day' + make_interval(secs => n) from generate_series(1, 10000) n`;
   await sql`analyze tidings.schedule`;
-  await pages();
-  const read = await pages();
+  const read = await pagesOf(() =>
+    sql<Explained[]>`
+      explain (analyze, buffers, format json) select * from tidings.send_due(1000), tidings.due_recurring(1000)`
+  );
   assert(read < 60, `one look at those that wait reads ${read} pages`);
   await sql`insert into tidings.schedule (topic, title, due_at) select 'user:' || n, 'now', now() from generate_series(1, 8000) n`;
   await sql`update tidings.schedule set due_at = date_trunc('second', now()) where cron is not null and id in
