@@ -48,6 +48,8 @@ Deno.test("behind the shipped nginx every transport gets everything once, while 
     for (const follower of followers) {
       const got = await follower.all;
       assert.deepEqual(got.toSorted(), sent, follower.name);
+      // A poll that finds its gateway gone is handed to the other one by nginx: nothing has to send that client away.
+      if (follower.name === longpoll.name) continue;
       assert.ok(follower.opened > 1, `${follower.name} was never sent away`);
     }
   } finally {
