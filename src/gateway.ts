@@ -18,7 +18,6 @@ import { createPublisher } from "./api/publisher.ts";
 import { scheduleRoutes } from "./api/schedules.ts";
 import { createSender } from "./api/sender.ts";
 import { subscriptionRoutes } from "./api/subscriptions.ts";
-import type { Readiness } from "./api/system.ts";
 import { ticketRoutes } from "./api/tickets.ts";
 import { topicRoutes } from "./api/topics.ts";
 import { workerRoutes } from "./api/worker.ts";
@@ -53,6 +52,7 @@ import { PATHS, SUBPROTOCOL } from "./protocol.ts";
 import { retention } from "./database/retention.ts";
 import { createDigestStore } from "./push/digest_store.ts";
 import { createPushes } from "./push/pushes.ts";
+import { createReadiness } from "./readiness.ts";
 import { createScheduleBook } from "./schedule/schedule_store.ts";
 import { scheduler } from "./schedule/scheduler.ts";
 import { createScheduleStore } from "./schedule/store.ts";
@@ -94,12 +94,8 @@ export interface Gateway extends Service {
 
 /** What browsers load; the demo's in dev mode only. */
 const SCRIPTS = ["client.js", "bell.js", "push.js", "worker.js"];
-/** Milliseconds that an answer of `/readyz` is good for. */
-const FRESH = 1_000;
 /** Milliseconds that a statement may take when everything that was accepted is answered. */
 const LAST_STATEMENTS = 2_000;
-/** Milliseconds after which a log that was not read is not readable. */
-const STALE = 15_000;
 
 /** Assembles a gateway. */
 export function createGateway(deps: GatewayDeps): Gateway {
@@ -218,7 +214,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
     },
     clock,
   });
-  let readiness: { at: number; answer: Promise<Readiness> } | undefined;
   const pushes = createPushes({
     config: config.push,
     keep: config.retention,
@@ -274,7 +269,7 @@ export function createGateway(deps: GatewayDeps): Gateway {
     clock,
     metrics: metrics.registry,
     openMetrics: config.dev,
-    ready,
+    ready: createReadiness({ database, log: tail.tailer.health, feed, clock }),
     authenticate: every(authenticate(credentials), async (c: Context<AuthEnv>, next: Next) => {
       await rights.stands(c.get("identity"));
       await next();
@@ -386,28 +381,6 @@ export function createGateway(deps: GatewayDeps): Gateway {
   async function demoRun(statement: string, values?: (string | number)[]): Promise<number> {
     const result: unknown = await database.query((sql) => sql.unsafe(statement, values), 10_000);
     return (result as { count?: number | null }).count ?? 0;
-  }
-
-  /** Asked by anybody, as often as they like: the database is asked once a second at most. */
-  function ready(): Promise<Readiness> {
-    if (readiness === undefined || feed.draining || clock.now() - readiness.at >= FRESH) {
-      readiness = { at: clock.now(), answer: look() };
-    }
-    return readiness.answer;
-  }
-
-  /** Ready: the log was read a moment ago, and nobody is being sent away. */
-  async function look(): Promise<Readiness> {
-    const { ok, at } = tail.tailer.health;
-    const checks = {
-      log: ok && clock.now() - at < STALE ? "ok" : "it cannot be read at the moment",
-      feed: feed.draining ? "this gateway is stopping" : "ok",
-      database: await database.query((sql) => sql`select 1`, 2_000).then(
-        () => "ok",
-        (error: Error) => error.message,
-      ),
-    };
-    return { ok: Object.values(checks).every((check) => check === "ok"), checks };
   }
 
   function bellReporter(): (alive: boolean) => void {

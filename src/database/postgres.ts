@@ -46,8 +46,8 @@ export interface Database extends Service {
   /** The same as a tagged template, with the usual deadline. */
   readonly sql: Statement;
   /**
-   * Makes the only connection of a pool of one LISTEN, by these statements; resolves when that is in force, and waits its turn behind the statements
-   * under way. It holds for this connection: when `lost` is told, another one is to be asked. Notifications go to the last ears.
+   * Makes the only connection of a pool of one LISTEN, by these statements; resolves when that is in force, and waits its turn
+   * behind those under way. It holds for this connection: when `lost` is told, another one is to be asked. Notifications go to the last ears.
    */
   listen(statements: string, ears: Ears): Promise<void>;
   /** Gives up the connections, which may be dead without saying so, and opens new ones. */
@@ -112,6 +112,11 @@ export function sqlState(error: unknown): string | undefined {
 export function isGone(error: unknown): boolean {
   const code = sqlState(error);
   return code !== undefined && (GONE.test(code) || DRIVER_GONE.test(code));
+}
+
+/** Whether others were in a statement's way (a deadlock, a lock that was not to be had): asked again it may succeed. */
+export function isContended(error: unknown): boolean {
+  return /^(40001|40P01|55P03)$/.test(sqlState(error) ?? "");
 }
 
 /** A pool that is open after `start`. */

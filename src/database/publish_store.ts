@@ -6,7 +6,7 @@
  */
 import type postgres from "postgres";
 import { type ErrorCode, TidingsError } from "../errors.ts";
-import { type Database, sqlState } from "./postgres.ts";
+import { type Database, isContended, sqlState } from "./postgres.ts";
 
 /** What a request sends: one line for each publication, all or nothing. */
 export interface BatchRow {
@@ -122,8 +122,6 @@ export async function forgetOldKeys(store: PublishStore, steps = 100): Promise<n
 
 /** The statement failed and left nothing: wrong data, a violated constraint, a function's own refusal, a limit of the server. */
 const REFUSED = /^(22|23|0A|54|42804|P0001)/;
-/** The transaction was rolled back because of others. */
-const AGAIN = /^(40001|40P01|55P03)$/;
 /** The server said no before or instead of running the statement. */
 const UNSENT =
   /^(57P03|53|25006|3D000|28|08001|08004|ECONNREFUSED|CONNECT_TIMEOUT|ENOTFOUND|EAI_AGAIN|EHOSTUNREACH|ENETUNREACH|ENOENT)/;
@@ -134,7 +132,7 @@ function toFailure(error: unknown): PublishFailure {
   const code = sqlState(cause);
   if (code !== undefined) {
     if (REFUSED.test(code)) return new PublishFailure("refused", refusal(cause as postgres.PostgresError));
-    if (AGAIN.test(code)) {
+    if (isContended(cause)) {
       return new PublishFailure("again", unavailable("others are changing the same rows", cause));
     }
     if (UNSENT.test(code)) {

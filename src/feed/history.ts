@@ -1,11 +1,13 @@
 /**
- * What the hub's window no longer holds, read from the database page by page.
+ * The past, page by page: from the hub's window, and from the database what that no longer holds.
  * @module
  */
 import type { LogStore } from "../database/log_store.ts";
 import { Batch } from "../log/batch.ts";
-import { type Cursor, splice } from "../log/cursor.ts";
+import { covers, type Cursor, splice } from "../log/cursor.ts";
+import type { Row } from "../log/row.ts";
 import { createGate } from "./gate.ts";
+import type { Hub } from "./hub.ts";
 
 /** Which rows to read. */
 export interface Span {
@@ -48,8 +50,21 @@ export function createHistory(store: Pick<LogStore, "readTopics">, readers: numb
   };
 }
 
-/** How to go on after a failure. */
-export interface Retry {
+/** The next page, where the window reaches back that far; undefined: it has to be read from history. */
+export function readWindow(
+  { position, window }: Pick<Hub, "position" | "window">,
+  { after, until }: Span,
+  wants: (row: Row) => boolean,
+  rows: number,
+): Batch | undefined {
+  return covers(position, until) ? window.read(after, until, wants, rows) : undefined;
+}
+
+/** What is read, and how to go on after a failure. */
+export interface Patience {
+  history: History;
+  /** Rows of one page. */
+  page: number;
   failed(error: unknown): void;
   /** Resolves at once when the signal is aborted. */
   pause(attempt: number, signal: AbortSignal): Promise<void>;
@@ -57,14 +72,14 @@ export interface Retry {
 
 /** Reads a page, again and again while that fails; undefined when it is not wanted any more. */
 export async function readPatiently(
-  read: () => Promise<HistoryPage>,
-  { failed, pause }: Retry,
+  span: Span,
+  { history, page: rows, failed, pause }: Patience,
   wanted: () => boolean,
   signal: AbortSignal,
 ): Promise<HistoryPage | undefined> {
   for (let attempt = 0; wanted(); attempt++) {
     try {
-      const page = await read();
+      const page = await history.read(span, rows, signal);
       return wanted() ? page : undefined;
     } catch (error) {
       if (!wanted()) return undefined;

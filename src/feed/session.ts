@@ -20,7 +20,7 @@ import { covers, type Cursor, formatCursor, isBehind, isPast, merge } from "../l
 import { isControl, type Row } from "../log/row.ts";
 import { type Backfill, begin, giveUp } from "./backfill.ts";
 import { Ending } from "./ending.ts";
-import { type History, readPatiently, type Retry, type Span } from "./history.ts";
+import { type Patience, readPatiently, readWindow, type Span } from "./history.ts";
 import type { Hub, Subscriber } from "./hub.ts";
 import { type Followed, Interests } from "./interests.ts";
 import { presenceTopic } from "./presence.ts";
@@ -30,13 +30,10 @@ import { Valve } from "./valve.ts";
 /** Steers a session by a `tidings.*` row of its own log. */
 export type Control = (row: Row, session: Session) => void;
 
-/** What a session needs. A failed history read is tried again after a pause. */
-export interface SessionDeps extends Retry {
+/** What a session needs. */
+export interface SessionDeps extends Patience {
   hub: Hub;
-  history: History;
   control: Control;
-  /** Rows of one page. */
-  page: number;
   /** Its cursor could not be used. */
   reset?(reason: ResetReason): void;
 }
@@ -383,20 +380,18 @@ export class Session implements Subscriber {
 
   /** The next page; undefined when the session ended or was reset meanwhile. */
   async #page(span: Span, wants: (row: Row) => boolean): Promise<Batch | undefined> {
-    const { hub, history, page } = this.#deps;
-    const { after, until } = span;
-    const kept = covers(hub.position, until) ? hub.window.read(after, until, wants, page) : undefined;
+    const { hub, page } = this.#deps;
+    const kept = readWindow(hub, span, wants, page);
     if (kept !== undefined) return kept;
-    const { signal } = this;
     const resets = this.#resets;
     const read = await readPatiently(
-      () => history.read(span, page, signal),
+      span,
       this.#deps,
       () => !this.closed && this.#resets === resets,
-      signal,
+      this.signal,
     );
     if (read === undefined) return undefined;
-    if (read.horizon > this.#horizon && !isPast(after, read.horizon, hub.position)) {
+    if (read.horizon > this.#horizon && !isPast(span.after, read.horizon, hub.position)) {
       this.#reset("retention");
       return undefined;
     }

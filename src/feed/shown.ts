@@ -8,7 +8,7 @@
  */
 import { type Chance, type Clock, jitter, rest } from "../clock.ts";
 import type { InboxStore } from "../database/inbox_store.ts";
-import { sqlState } from "../database/postgres.ts";
+import { isContended } from "../database/postgres.ts";
 import type { StretchRecord } from "../database/stretch.ts";
 import { TidingsError } from "../errors.ts";
 import { covers, type Cursor, isBehind } from "../log/cursor.ts";
@@ -34,8 +34,6 @@ export interface Shown {
   position: Cursor;
 }
 
-/** What passes by itself: a deadlock, a server that is full, stops or starts, a row that somebody else holds. */
-const PASSING = /^(40|53|55|57)/;
 const RETRY = 100;
 /** How often it is tried to keep what was shown, with pauses that grow, before that is given up. */
 const ATTEMPTS = 30;
@@ -90,6 +88,7 @@ export function createShownKeeper({ hub, store, clock, chance, failed }: ShownDe
   };
 }
 
+/** A database that cannot be reached at the moment, or whose row somebody else holds. */
 function passes(error: unknown): boolean {
-  return error instanceof TidingsError || PASSING.test(sqlState(error) ?? "");
+  return error instanceof TidingsError || isContended(error);
 }
