@@ -29,7 +29,7 @@ const LAYERS = [
   ["log/", "database/", "server.ts", "stall_guard.ts", "metrics.ts"],
   ["feed/", "auth/", "retention.ts"],
   ["api/", "transports/", "push/", "schedule/", "demo/"],
-  ["settings.ts", "config.ts", "app.ts"],
+  ["settings.ts", "config.ts", "app.ts", "readiness.ts"],
   ["gateway.ts", "dev_secret.ts", "dev_vapid.ts", "logging.ts", "reference.ts"],
   ["program.ts"],
   ["main.ts", "cli.ts", "build.ts", "image.ts"],
